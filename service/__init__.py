@@ -1,0 +1,1 @@
+"""Serves an artifact: GeoTIFF in, embeddings and land cover out, over HTTP."""

@@ -1,0 +1,43 @@
+"""`python -m service [serve]`: what the container runs."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+
+from pydantic import ValidationError
+
+from service import logs, server
+from service.model import artifact
+from service.settings import Settings
+
+log = logging.getLogger("service")
+
+
+def main() -> int:
+    """Exit code 0 after a drained stop, 1 if the service cannot serve, 2 for a wrong command line or setting."""
+    parser = argparse.ArgumentParser(prog="python -m service", description=__doc__)
+    commands = parser.add_subparsers(dest="command", metavar="command")
+    commands.add_parser("serve", help="answer HTTP requests (default); settings come from the environment")
+    parser.parse_args()
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        for wrong in error.errors():
+            print(f"setting {str(wrong['loc'][0]).upper()}: {wrong['msg']}", file=sys.stderr)
+        return 2
+    logs.configure(settings.log_level, settings.log_format)
+    log.info("settings %s", settings.model_dump_json())
+    try:
+        loaded = artifact.load(settings.model_source)
+    except artifact.ArtifactError as error:
+        log.error("cannot serve: %s", error)
+        return 1
+    manifest = loaded.manifest
+    log.info("model %s %s, sha256 %s", manifest.name, manifest.version, loaded.sha256)
+    return server.serve(loaded, settings)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,133 @@
+"""One owner of the engine and its queue: no delay when idle, and what waits while it works goes next, together."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.errors import ServiceError
+from service.metrics import Metrics
+from service.model.engine import Engine, Output
+
+LARGEST_BATCH = 16  # on two cores a larger one gains nothing and delays what waits
+SMOOTHING = 0.2  # weight of the newest batch in the seconds a patch takes
+
+
+@dataclass(frozen=True)
+class _Job:
+    images: NDArray[np.uint8]
+    tokens: bool
+    result: asyncio.Future[Output]
+
+
+class Batcher:
+    """Runs patches through the engine, in its own thread, in batches that form by themselves."""
+
+    def __init__(self, engine: Engine, metrics: Metrics) -> None:
+        self._engine, self._metrics = engine, metrics
+        self._waiting: asyncio.Queue[_Job] = asyncio.Queue()
+        self._thread = ThreadPoolExecutor(1, "engine")
+        self._queued = 0  # patches that wait or are in the engine
+        self._seconds_a_patch = 0.0
+        self._owner: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begins to take work; needs a running event loop."""
+        self._owner = asyncio.create_task(self._own())
+
+    async def close(self) -> None:
+        """Ends the owner; what waits is cancelled."""
+        if self._owner is not None:
+            self._owner.cancel()
+            await asyncio.gather(self._owner, return_exceptions=True)
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+    def wait_s(self, more: int = 0) -> float:
+        """Seconds until `more` patches on top of what is queued would be done, by the speed seen so far."""
+        return (self._queued + more) * self._seconds_a_patch
+
+    async def run(self, images: NDArray[np.uint8], tokens: bool = False) -> Output:
+        """N × image_size × image_size × C through the engine.
+
+        Many patches go in pieces of one batch, each queued when the one before is done, so that they do
+        not keep others waiting. Raises ServiceError engine_failed.
+        """
+        pieces = [images[i : i + LARGEST_BATCH] for i in range(0, len(images), LARGEST_BATCH)]
+        outputs = [await self._run_piece(piece, tokens) for piece in pieces]
+        return _joined(outputs)
+
+    async def _run_piece(self, images: NDArray[np.uint8], tokens: bool) -> Output:
+        job = _Job(images, tokens, asyncio.get_running_loop().create_future())
+        self._queued += len(images)
+        try:
+            self._waiting.put_nowait(job)
+            return await job.result
+        finally:
+            self._queued -= len(images)
+
+    async def _own(self) -> None:
+        left_over: _Job | None = None
+        while True:
+            batch = [left_over or await self._waiting.get()]
+            left_over = None
+            while not self._waiting.empty():
+                job = self._waiting.get_nowait()
+                if sum(len(j.images) for j in batch) + len(job.images) > LARGEST_BATCH:
+                    left_over = job
+                    break
+                batch.append(job)
+            if alive := [job for job in batch if not job.result.done()]:  # the others' callers are gone
+                await self._run_batch(alive)
+
+    async def _run_batch(self, batch: list[_Job]) -> None:
+        images = np.concatenate([job.images for job in batch])
+        tokens = any(job.tokens for job in batch)
+        started = time.perf_counter()
+        try:
+            output = await asyncio.get_running_loop().run_in_executor(self._thread, self._engine.run, images, tokens)
+            if not (np.isfinite(output.embeddings).all() and np.isfinite(output.logits).all()):
+                raise FloatingPointError("the engine gave values that are not finite")
+        except asyncio.CancelledError:
+            for job in batch:
+                job.result.cancel()
+            raise
+        except Exception as error:  # whatever it is, callers are told and the next batch is tried
+            self._metrics.engine_failures.inc()
+            for job in batch:
+                if not job.result.done():
+                    job.result.set_exception(ServiceError("engine_failed", "The model failed on this batch; try again."))
+                    job.result.exception()  # seen, even if the caller has left
+            self.last_error: Exception | None = error
+            return
+        took = (time.perf_counter() - started) / len(images)
+        known = self._seconds_a_patch
+        self._seconds_a_patch = took if known == 0 else known + SMOOTHING * (took - known)
+        self._metrics.batch_size.observe(len(images))
+        start = 0
+        for job in batch:
+            here = slice(start, start + len(job.images))
+            start = here.stop
+            if not job.result.done():
+                job.result.set_result(
+                    Output(
+                        output.embeddings[here],
+                        output.logits[here],
+                        output.tokens[here] if output.tokens is not None and job.tokens else None,
+                    )
+                )
+
+
+def _joined(outputs: list[Output]) -> Output:
+    if len(outputs) == 1:
+        return outputs[0]
+    tokens = [output.tokens for output in outputs if output.tokens is not None]
+    return Output(
+        np.concatenate([output.embeddings for output in outputs]),
+        np.concatenate([output.logits for output in outputs]),
+        np.concatenate(tokens) if tokens else None,
+    )

@@ -1,0 +1,87 @@
+"""Request bodies to tiles: one GeoTIFF, or a multipart form of tiles or of band files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException
+from starlette.requests import Request
+
+from service.errors import ServiceError
+from service.imagery.bands import band_at_the_end, canonical, is_band
+from service.imagery.patches import Source
+
+TIFF_TYPES = ("image/tiff", "image/geotiff", "application/octet-stream")
+MULTIPART = "multipart/form-data"
+LONGEST_ID = 256
+
+
+@dataclass(frozen=True)
+class TileRequest:
+    """One tile of a request: a GeoTIFF, or its bands as files."""
+
+    id: str
+    sources: tuple[Source, ...]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A file of a multipart form."""
+
+    field: str
+    file_name: str
+    data: bytes
+
+
+async def read(request: Request, media_type: str, bands: Sequence[str], max_instances: int) -> list[TileRequest]:
+    """The tiles of a request; `bands` are the model's. Raises ServiceError for a body that holds none."""
+    if media_type in TIFF_TYPES:
+        return [TileRequest("0", (Source(await request.body()),))]
+    if media_type != MULTIPART:
+        known = ", ".join((*TIFF_TYPES, MULTIPART))
+        raise ServiceError("unsupported_media_type", f"Content-Type must be one of {known}.")
+    tiles = by_tile(await _parts(request, max_instances * max(len(bands), 13)), bands)
+    if len(tiles) > max_instances:
+        raise ServiceError(
+            "too_many_instances",
+            f"The request has {len(tiles)} tiles; send at most {max_instances} at a time.",
+            limits={"max_instances": max_instances},
+        )
+    return tiles
+
+
+async def _parts(request: Request, max_files: int) -> list[Part]:
+    try:
+        async with request.form(max_files=max_files, max_fields=0) as form:
+            return [
+                Part(field, value.filename or "", await value.read())
+                for field, value in form.multi_items()
+                if isinstance(value, UploadFile)
+            ]
+    except MultiPartException as error:
+        detail = f"The multipart form cannot be read ({error.message}): send every GeoTIFF as a file of the form."
+        raise ServiceError("bad_multipart", detail) from None
+
+
+def by_tile(parts: Sequence[Part], bands: Sequence[str]) -> list[TileRequest]:
+    """Band files of one tile come together, every other file is a tile.
+
+    A file is a band if its field is named like one (`B04`) or its file name ends in one (`…_B04.tif`);
+    what stands before the band in the file name tells which tile it belongs to.
+    """
+    if not parts:
+        raise ServiceError("empty_body", "The form has no files; send GeoTIFFs.")
+    tiles: dict[tuple[str, int | None], list[Source]] = {}
+    for i, part in enumerate(parts):
+        stem, band = band_at_the_end(part.file_name) or ("", None)
+        if is_band(part.field, bands):
+            band = canonical(part.field)
+        key = (stem, None) if band else (PurePath(part.file_name).stem, i)
+        tiles.setdefault(key, []).append(Source(part.data, band))
+    return [
+        TileRequest((PurePath(stem).name or str(i))[:LONGEST_ID], tuple(sources))
+        for i, ((stem, _), sources) in enumerate(tiles.items())
+    ]

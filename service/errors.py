@@ -1,0 +1,61 @@
+"""The one table that says which error becomes which status and code (RFC 9457 problem JSON)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from service.imagery.errors import ImageryError
+
+STATUS = {
+    "empty_body": 400,
+    "bad_option": 400,
+    "bad_multipart": 400,
+    "not_found": 404,
+    "method_not_allowed": 405,
+    "not_acceptable": 406,
+    "not_a_tiff": 415,
+    "unsupported_dtype": 415,
+    "unsupported_media_type": 415,
+    "body_too_large": 413,
+    "image_too_large": 413,
+    "too_many_instances": 413,
+    "truncated": 422,
+    "corrupt": 422,
+    "decode_timeout": 422,
+    "decode_crashed": 422,
+    "band_mapping_required": 422,
+    "band_count": 422,
+    "duplicate_bands": 422,
+    "bands_misaligned": 422,
+    "scale_ambiguous": 422,
+    "no_valid_pixels": 422,
+    "too_small": 422,
+    "no_georeference": 422,
+    "overloaded": 429,
+    "loading": 503,
+    "draining": 503,
+    "engine_failed": 503,
+    "internal": 500,
+}
+
+
+class ServiceError(Exception):
+    """A request that is answered with a problem. `code` is a key of STATUS, `detail` one sentence that says what to do."""
+
+    def __init__(self, code: str, detail: str, **more: Any) -> None:
+        super().__init__(detail)
+        self.code, self.detail, self.more = code, detail, more
+
+    @property
+    def status(self) -> int:
+        return STATUS[self.code]
+
+    @classmethod
+    def of(cls, error: ImageryError) -> ServiceError:
+        """The same error, as the service answers it."""
+        return cls(error.code, error.detail, **({"limits": error.limits} if error.limits else {}))
+
+    def problem(self) -> dict[str, Any]:
+        """The body of the answer."""
+        title = self.code.replace("_", " ").capitalize()
+        return {"type": "about:blank", "title": title, "status": self.status, "code": self.code, "detail": self.detail} | self.more

@@ -1,0 +1,173 @@
+"""Tiles to predictions: decode, run, read. Owns the decode processes and the engine, and knows whether they work."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.batching import Batcher
+from service.bodies import TileRequest
+from service.errors import ServiceError
+from service.imagery import self_test
+from service.imagery.errors import ImageryError
+from service.imagery.patches import PatchFacts, ReadOptions
+from service.imagery.pool import DecodePool
+from service.metrics import Metrics
+from service.model import engine as engines
+from service.model.artifact import Artifact
+from service.settings import Settings
+
+TEST_EVERY_S = 5.0  # when no real patch went through for so long
+WORKS_FOR_S = 30.0  # after the last patch that went through
+TESTS_THAT_MAY_FAIL = 3  # in a row, before the service gives up
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One patch as the model sees it."""
+
+    id: str
+    facts: PatchFacts
+    embedding: NDArray[np.float32]  #: dim
+    logits: NDArray[np.float32]  #: labels
+    tokens: NDArray[np.float32] | None  #: rows × columns × dim
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A tile that was refused, among others that were not."""
+
+    id: str
+    error: ServiceError
+
+
+class Featurizer:
+    """Loads in the background; `status` says how it stands."""
+
+    def __init__(self, artifact: Artifact, settings: Settings, metrics: Metrics) -> None:
+        self.artifact, self._settings, self._metrics = artifact, settings, metrics
+        manifest = artifact.manifest
+        self._spec = manifest.input.spec
+        self._pool = DecodePool(
+            self._spec,
+            manifest.backbone.image_size,
+            workers=settings.decode_workers,
+            timeout_s=settings.decode_timeout_s,
+            memory_mb=settings.decode_memory_mb,
+        )
+        self._batcher: Batcher | None = None
+        self.in_flight = 0  #: requests being answered
+        metrics.in_flight.set_function(lambda: self.in_flight)
+        self._decoding = 0  # tiles that wait for a decode process or are in one
+        self._worked_at = -WORKS_FOR_S
+        self.status: Literal["loading", "ready", "draining"] = "loading"
+        self.engine_name = ""
+
+    @property
+    def works(self) -> bool:
+        """True if ready and a patch went through lately."""
+        return self.status == "ready" and time.monotonic() - self._worked_at < WORKS_FOR_S
+
+    async def live(self) -> None:
+        """Loads, then tests itself now and then. Returns never; raises what cannot be mended."""
+        loading = asyncio.to_thread(engines.choose, self.artifact, self._settings.threads)
+        engine, _ = await asyncio.gather(loading, self._pool.start())
+        self.engine_name = engine.name
+        self._batcher = Batcher(engine, self._metrics)
+        self._batcher.start()
+        await self._test()
+        if self.status == "loading":
+            self.status = "ready"
+        failed = 0
+        while True:
+            await asyncio.sleep(TEST_EVERY_S)
+            self._pool.raise_if_broken()
+            if time.monotonic() - self._worked_at < TEST_EVERY_S:
+                continue
+            try:
+                await self._test()
+                failed = 0
+            except (ServiceError, ImageryError):
+                failed += 1
+                if failed == TESTS_THAT_MAY_FAIL:
+                    raise
+
+    async def close(self) -> None:
+        """Ends the decode processes and the engine."""
+        await self._pool.close()
+        if self._batcher is not None:
+            await self._batcher.close()
+
+    async def _test(self) -> None:
+        await self.predict_tile(TileRequest("self-test", self_test.tile(self._spec)), ReadOptions(), False)
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Around a request, so that draining knows of it."""
+        self.in_flight += 1
+        try:
+            yield
+        finally:
+            self.in_flight -= 1
+
+    def admit(self, tiles: int) -> None:
+        """Raises ServiceError if now is no time for `tiles` more: loading, draining, overloaded."""
+        if self.status != "ready" or self._batcher is None:
+            code = "loading" if self.status != "draining" else "draining"
+            raise ServiceError(code, "The service does not take work at this time; try again.", retry_after_s=5)
+        wait, allowed = self._batcher.wait_s(self._decoding + tiles), self._settings.max_wait_s
+        if wait > allowed:
+            back = round(wait - allowed + 1)
+            raise ServiceError(
+                "overloaded",
+                f"The answer would take {wait:.0f} s and {allowed:.0f} s are allowed; try again in {back} s.",
+                retry_after_s=back,
+                limits={"wait_s": round(wait, 1), "max_wait_s": allowed},
+            )
+
+    async def predict(
+        self, tiles: Sequence[TileRequest], options: ReadOptions, tokens: bool
+    ) -> list[Prediction | Refusal]:
+        """Predictions of all patches of all tiles, in order; a tile that is refused does not stop the others.
+
+        `options.max_pixels` holds for all tiles together.
+        """
+        done = await asyncio.gather(*(self._predict_or_refuse(tile, options, tokens) for tile in tiles))
+        return [prediction for predictions in done for prediction in predictions]
+
+    async def _predict_or_refuse(
+        self, tile: TileRequest, options: ReadOptions, tokens: bool
+    ) -> Sequence[Prediction | Refusal]:
+        try:
+            return await self.predict_tile(tile, options, tokens)
+        except ImageryError as error:
+            self._metrics.refused_tiles.labels(error.code).inc()
+            return [Refusal(tile.id, ServiceError.of(error))]
+
+    async def predict_tile(self, tile: TileRequest, options: ReadOptions, tokens: bool) -> list[Prediction]:
+        """Predictions of one tile's patches. Raises ImageryError, ServiceError engine_failed."""
+        assert self._batcher is not None  # admitted
+        self._decoding += 1
+        try:
+            decoded = await self._pool.decode(tile.sources, options)
+        finally:
+            self._decoding -= 1
+        output = await self._batcher.run(decoded.images, tokens)
+        self._worked_at = time.monotonic()
+        return [
+            Prediction(
+                tile.id,
+                facts,
+                output.embeddings[i],
+                output.logits[i],
+                output.tokens[i] if output.tokens is not None else None,
+            )
+            for i, facts in enumerate(decoded.facts)
+        ]

@@ -1,0 +1,51 @@
+"""What the service and its decode processes say to each other: a JSON head and raw bytes, never a pickle.
+
+A frame is the head's length (4 bytes, big-endian), the head (UTF-8 JSON) and the blobs whose
+lengths the head lists under "blobs".
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from service.imagery.patches import Caution, PatchFacts, Radiometry, ReadOptions, Source
+
+LENGTH = struct.Struct(">I")
+
+
+def pack(head: dict[str, Any], blobs: Sequence[bytes] = ()) -> bytes:
+    """One frame."""
+    text = json.dumps({**head, "blobs": [len(blob) for blob in blobs]}).encode()
+    return b"".join([LENGTH.pack(len(text)), text, *blobs])
+
+
+def request(sources: Sequence[Source], options: ReadOptions) -> bytes:
+    """The frame that asks for a tile."""
+    head = {"bands": [source.band for source in sources], "options": asdict(options)}
+    return pack(head, [source.data for source in sources])
+
+
+def parse_request(head: dict[str, Any], blobs: Sequence[bytes]) -> tuple[list[Source], ReadOptions]:
+    """The tile that a frame asks for."""
+    options = head["options"]
+    bands = tuple(options["bands"]) if options["bands"] is not None else None
+    sources = [Source(data, band) for data, band in zip(blobs, head["bands"], strict=True)]
+    return sources, ReadOptions(**{**options, "bands": bands})
+
+
+def parse_facts(value: dict[str, Any]) -> PatchFacts:
+    """`PatchFacts` from what `dataclasses.asdict` and JSON made of it."""
+    radiometry = {**value["radiometry"], "bands": tuple(value["radiometry"]["bands"])}
+    return PatchFacts(
+        **{
+            **value,
+            "window": tuple(value["window"]),
+            "transform": value["transform"] and tuple(value["transform"]),
+            "radiometry": Radiometry(**radiometry),
+            "warnings": tuple(Caution(**warning) for warning in value["warnings"]),
+        }
+    )

@@ -1,0 +1,65 @@
+"""A decode process: reads tiles from its standard input, writes patches to its standard output.
+
+Started by `service.imagery.pool`, which kills it when it takes too long. It imports no torch, knows no
+model, and lives as long as its standard input.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import sys
+from dataclasses import asdict
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from service.imagery import frames
+from service.imagery.errors import ImageryError
+from service.imagery.patches import InputSpec
+from service.imagery.reader import read_tile
+from service.imagery.resize import resize
+
+
+def answer(head: dict[str, Any], blobs: list[bytes], spec: InputSpec, image_size: int) -> bytes:
+    """The frame that answers a request: patches resized to `image_size`, or the error."""
+    try:
+        sources, options = frames.parse_request(head, blobs)
+        patches = read_tile(sources, spec, options)
+        images = np.stack([resize(patch.pixels, image_size) for patch in patches])
+        return frames.pack({"patches": [asdict(patch.facts) for patch in patches]}, [images.tobytes()])
+    except ImageryError as error:
+        return frames.pack({"error": {"code": error.code, "detail": error.detail, "limits": error.limits}})
+    except MemoryError:
+        detail = "Decoding the image needs more memory than one tile may have; send smaller windows."
+        return frames.pack({"error": {"code": "image_too_large", "detail": detail, "limits": {}}})
+
+
+def _read_frame(stream: BinaryIO) -> tuple[dict[str, Any], list[bytes]] | None:
+    length = stream.read(frames.LENGTH.size)
+    if len(length) < frames.LENGTH.size:
+        return None
+    head = json.loads(stream.read(*frames.LENGTH.unpack(length)))
+    return head, [stream.read(size) for size in head["blobs"]]
+
+
+def main() -> None:
+    """Serves frames until standard input ends. The first argument is the configuration as JSON."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service ends its workers, a terminal does not
+    config = json.loads(sys.argv[1])
+    spec = InputSpec(**{**config["spec"], "bands": tuple(config["spec"]["bands"])})
+    limit = config["memory_mb"] * 2**20
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # a stray print of a library must not break a frame
+    answers.write(frames.pack({"ready": True}))
+    answers.flush()
+    while (frame := _read_frame(requests)) is not None:
+        answers.write(answer(*frame, spec, config["image_size"]))
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()

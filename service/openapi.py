@@ -1,0 +1,116 @@
+"""What FastAPI cannot see by itself: bodies, options and error codes of /invocations."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import Any
+
+from service.bodies import MULTIPART, TIFF_TYPES
+from service.errors import STATUS
+from service.options import Options
+
+BINARY = {"schema": {"type": "string", "format": "binary"}}
+PING: dict[int | str, dict[str, Any]] = {
+    200: {"description": "Ready, and known to work", "content": {}},
+    503: {"description": "Loading, draining or broken"},
+}
+
+
+def _parameters() -> list[dict[str, Any]]:
+    described = []
+    for name, schema in Options.model_json_schema()["properties"].items():
+        about = schema.pop("description", "")
+        is_list = schema.get("type") == "array" or any(one.get("type") == "array" for one in schema.get("anyOf", ()))
+        described.append(
+            {
+                "name": name,
+                "in": "query",
+                "description": about,
+                "schema": {"type": "string"} if is_list else schema,
+                "required": False,
+            }
+        )
+    return described
+
+
+def _problems() -> dict[str, Any]:
+    by_status = groupby(sorted(STATUS, key=lambda code: STATUS[code]), key=lambda code: STATUS[code])
+    return {
+        str(status): {
+            "description": "Problem with the code " + ", ".join(codes),
+            "content": {"application/problem+json": {"schema": PROBLEM}},
+        }
+        for status, codes in ((status, sorted(codes)) for status, codes in by_status)
+    }
+
+
+PROBLEM: dict[str, Any] = {
+    "type": "object",
+    "required": ["type", "title", "status", "code", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "code": {"type": "string", "enum": sorted(STATUS)},
+        "detail": {"type": "string", "description": "One sentence that says what to do"},
+        "limits": {"type": "object", "description": "The limit that was broken"},
+        "retry_after_s": {"type": "number", "description": "Seconds after which to come back"},
+        "errors": {"type": "array", "items": {"type": "object"}, "description": "Every tile, if all were refused"},
+    },
+}
+
+_NUMBERS = {"type": "array", "items": {"type": "number"}}
+_POLYGON = {
+    "type": ["object", "null"],
+    "description": "GeoJSON polygon, WGS 84 longitude/latitude; null without georeference",
+}
+PREDICTION: dict[str, Any] = {
+    "type": "object",
+    "required": ["id"],
+    "properties": {
+        "id": {"type": "string", "description": "File name's stem or position; windows of a scene share it"},
+        "window": {"type": "array", "items": {"type": "integer"}, "description": "Column, row, width, height"},
+        "embedding": {**_NUMBERS, "description": "Normed cls token of the last block"},
+        "embedding_scale": {"type": "number", "description": "With int8: value = sign(code)·(code/127)²·scale"},
+        "token_embeddings": {"type": "object", "description": "rows × columns × dim as base64 of little-endian float16"},
+        "probabilities": {
+            "type": "object",
+            "additionalProperties": {"type": ["number", "null"]},
+            "description": "Of every label; null where this model cannot tell",
+        },
+        "groups": {
+            "type": "object",
+            "additionalProperties": {"type": "number"},
+            "description": "That at least one member is there",
+        },
+        "labels": {"type": "array", "items": {"type": "string"}, "description": "Labels and groups over their thresholds"},
+        "valid_fraction": {"type": "number", "description": "Share of pixels with data"},
+        "crs": {"type": ["string", "null"]},
+        "footprint": _POLYGON,
+        "radiometry": {"type": "object", "description": "What turned file values into pixels"},
+        "warnings": {"type": "array", "items": {"type": "object"}},
+        "error": {"type": "object", "description": "In place of all else: why this tile was refused"},
+    },
+}
+ANSWER: dict[str, Any] = {
+    "type": "object",
+    "required": ["model", "predictions"],
+    "properties": {"model": {"type": "object"}, "predictions": {"type": "array", "items": PREDICTION}},
+}
+_FORM = {"schema": {"type": "object", "additionalProperties": {"type": "string", "format": "binary"}}}
+INVOCATIONS: dict[str, Any] = {
+    "parameters": _parameters(),
+    "requestBody": {
+        "required": True,
+        "description": "One GeoTIFF, or a form of several, or a form of single-band files of one or more tiles. "
+        "Options may also be parameters of the media type, or JSON in X-Amzn-SageMaker-Custom-Attributes.",
+        "content": {**{media_type: BINARY for media_type in TIFF_TYPES}, MULTIPART: _FORM},
+    },
+    "responses": {
+        "200": {
+            "description": "One prediction for each patch",
+            "content": {"application/json": {"schema": ANSWER}, "application/x-npy": BINARY},
+        },
+        **_problems(),
+    },
+}

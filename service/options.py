@@ -1,0 +1,87 @@
+"""What a caller may ask for beside the image: as query parameters, parameters of the media type, or, since
+SageMaker passes neither queries nor headers of one's own, as JSON in X-Amzn-SageMaker-Custom-Attributes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+
+from service.errors import ServiceError
+from service.imagery.patches import ReadOptions
+
+NOT_OPTIONS = {"charset", "boundary"}  # parameters of media types that say nothing about imagery
+
+
+def _split(value: Any) -> Any:
+    return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=64)], ...], BeforeValidator(_split)]
+
+
+class Options(BaseModel):
+    """Options of a request. Unknown or contradictory ones are an error, never ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bands: Names | None = Field(None, description="Names of the file's bands, in file order, separated by commas.")
+    boa_offset: Literal["auto", "0", "-1000"] = Field(
+        "auto",
+        description="Offset added to DN: auto follows the file's own tags; -1000 is for Sentinel-2 products of "
+        "baseline 04.00 and later that still hold it.",
+    )
+    scale: float | None = Field(None, gt=0, allow_inf_nan=False, description="Factor from file values to reflectance × 10,000.")
+    outputs: Annotated[
+        tuple[Literal["embedding", "probabilities", "token_embeddings"], ...], BeforeValidator(_split)
+    ] = Field(("embedding", "probabilities"), min_length=1, description="What to answer, separated by commas.")
+    embedding_dtype: Literal["float32", "float16", "int8"] = Field(
+        "float32", description="Type of the embeddings; int8 comes with its scale."
+    )
+    top_k: int | None = Field(None, ge=1, description="Only the k likeliest labels; all by default.")
+    threshold: float | None = Field(None, ge=0, le=1, description="Replaces the model's own threshold of every label.")
+    require_geo: bool = Field(False, description="Refuse an image without georeference.")
+
+    @field_validator("boa_offset", mode="before")
+    @classmethod
+    def _as_text(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, int) else value
+
+    def for_reading(self, max_pixels: int) -> ReadOptions:
+        """The part of it that reading needs."""
+        offset = None if self.boa_offset == "auto" else int(self.boa_offset)
+        return ReadOptions(self.bands, offset, self.scale, max_pixels, self.require_geo)
+
+
+def parse(query: Iterable[tuple[str, str]], media_type: Mapping[str, str], custom_attributes: str | None) -> Options:
+    """Options from the three places they travel in. Raises ServiceError bad_option; saying one twice is an error too."""
+    said: dict[str, Any] = {}
+    attributes = _json_object(custom_attributes) if custom_attributes else {}
+    for name, value in (*query, *media_type.items(), *attributes.items()):
+        if name in NOT_OPTIONS:
+            continue
+        if name in said and said[name] != value:
+            raise ServiceError("bad_option", f"The option {name} is given twice with different values; give it once.")
+        said[name] = value
+    try:
+        return Options.model_validate(said)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])[:64]
+        if first["type"] == "extra_forbidden":
+            known = ", ".join(Options.model_fields)
+            raise ServiceError("bad_option", f"There is no option {name!r}; the options are {known}.") from None
+        raise ServiceError("bad_option", f"Option {name}: {first['msg']}.") from None
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise ServiceError("bad_option", "X-Amzn-SageMaker-Custom-Attributes must be a JSON object of options.")
+    return value

@@ -1,0 +1,76 @@
+"""The life of the service: start, serve, drain, end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Iterator
+
+import uvicorn
+
+from service import app
+from service.featurizer import Featurizer
+from service.metrics import Metrics
+from service.model.artifact import Artifact
+from service.settings import Settings
+
+DRAIN_S = 20.0  # SageMaker kills 30 s after SIGTERM
+log = logging.getLogger("service")
+
+
+class _Server(uvicorn.Server):
+    """uvicorn that leaves signals to us: it would close its sockets first and end with the signal's number."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def serve(artifact: Artifact, settings: Settings) -> int:
+    """Serves until SIGTERM or SIGINT. Returns the exit code: 0 after draining, 1 if the service broke."""
+    return asyncio.run(_serve(artifact, settings))
+
+
+async def _serve(artifact: Artifact, settings: Settings) -> int:
+    metrics = Metrics()
+    featurizer = Featurizer(artifact, settings, metrics)
+    config = uvicorn.Config(
+        app.create(featurizer, settings, metrics),
+        host="0.0.0.0",
+        port=settings.sagemaker_bind_to_port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=1,
+    )
+    server = _Server(config)
+    living = asyncio.create_task(featurizer.live())
+    listening = asyncio.create_task(server.serve())
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    asked_to_stop = asyncio.create_task(stopping.wait())
+
+    await asyncio.wait({living, listening, asked_to_stop}, return_when=asyncio.FIRST_COMPLETED)
+    broken = living.exception() if living.done() else None
+    if broken is not None:
+        log.error("cannot serve: %s", " ".join(str(broken).split()) or type(broken).__name__)
+    elif not listening.done():
+        await _drain(featurizer)
+    server.should_exit = True
+    living.cancel()
+    with contextlib.suppress(SystemExit):
+        await listening
+    await featurizer.close()
+    return 0 if stopping.is_set() and broken is None else 1
+
+
+async def _drain(featurizer: Featurizer) -> None:
+    """No new work; waits until what was accepted is answered, or until time is up."""
+    featurizer.status = "draining"
+    log.info("draining")
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_S):
+            while featurizer.in_flight:
+                await asyncio.sleep(0.05)

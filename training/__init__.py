@@ -1,0 +1,1 @@
+"""Makes artifacts: stores of patches, DINO pretraining, a linear probe, evaluation, packaging."""

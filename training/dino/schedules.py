@@ -1,0 +1,22 @@
+"""What changes over a run: learning rate, weight decay, teacher momentum, teacher temperature. Functions of the step."""
+
+from __future__ import annotations
+
+import math
+
+
+def cosine(step: int, steps: int, start: float, end: float) -> float:
+    """From `start` at step 0 towards `end` at `steps` along half a cosine."""
+    return end + 0.5 * (start - end) * (1 + math.cos(math.pi * step / steps))
+
+
+def warm_up_then_cosine(step: int, steps: int, warm_up: int, peak: float, end: float, first: float = 0.0) -> float:
+    """Linear from `first` to `peak` over `warm_up` steps, then a cosine to `end`."""
+    if step < warm_up:
+        return first + (peak - first) * (step / max(warm_up - 1, 1))
+    return cosine(step - warm_up, max(steps - warm_up, 1), peak, end)
+
+
+def linear_then_constant(step: int, warm_up: int, first: float, last: float) -> float:
+    """Linear from `first` to `last` over `warm_up` steps, then `last`."""
+    return first + (last - first) * min(step / max(warm_up - 1, 1), 1.0) if warm_up else last

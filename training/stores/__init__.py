@@ -1,0 +1,1 @@
+"""Imagery ready for training: where it comes from, and the folder format that everything else reads."""
