@@ -34,3 +34,50 @@ class Head(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(F.normalize(self.mlp(x), dim=-1, eps=1e-6), F.normalize(self.prototypes, dim=-1))
+
+
+def centred(logits: Tensor, temperature: float, centre: Tensor) -> Tensor:
+    """Teacher probabilities as in the paper: softmax of what exceeds the running mean of each prototype."""
+    return F.softmax((logits - centre) / temperature, dim=-1)
+
+
+def balanced(logits: Tensor, temperature: float, rounds: int = 3) -> Tensor:
+    """Teacher probabilities with every prototype used alike: Sinkhorn-Knopp (SwAV, arXiv 2006.09882).
+
+    Balance comes from the batch itself, not from a mean over past ones, so targets are sharp from the start.
+    On EuroSAT and two cores it learnt faster than centring (see training/README.md).
+    """
+    q = F.softmax(logits.double() / temperature, dim=-1)
+    for _ in range(rounds):
+        q = q / q.sum(0, keepdim=True).clamp(min=1e-300)
+        q = q / q.sum(1, keepdim=True)
+    return q.to(logits.dtype)
+
+
+def cross_view_loss(student: Tensor, targets: Tensor, views: int) -> Tensor:
+    """Mean cross-entropy of each student view with each global view of the teacher but its own.
+
+    `student` is (views · N) × prototypes logits, global views first; `targets` 2N × prototypes probabilities.
+    """
+    log_p = F.log_softmax(student / STUDENT_TEMPERATURE, dim=-1).unflatten(0, (views, -1))
+    pairs = -torch.einsum("tnk,snk->ts", targets.unflatten(0, (2, -1)), log_p) / log_p.shape[1]
+    return (pairs.sum() - pairs.diagonal().sum()) / (pairs.numel() - 2)
+
+
+def entropy(probabilities: Tensor) -> Tensor:
+    """Mean entropy of each row in nats, from 0 (one prototype) to ln(prototypes) (nothing told)."""
+    return -(probabilities * probabilities.clamp(min=1e-12).log()).sum(-1).mean()
+
+
+@torch.no_grad()
+def clip_each(parameters: Iterable[Tensor]) -> None:
+    """Scales down the gradient of each tensor whose norm exceeds 3, on its own, as the reference does."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    norms = torch._foreach_norm(gradients)
+    torch._foreach_mul_(gradients, [(LARGEST_GRADIENT_NORM / (norm + 1e-6)).clamp(max=1.0) for norm in norms])
+
+
+@torch.no_grad()
+def follow(teacher: list[Tensor], student: list[Tensor], momentum: float) -> None:
+    """teacher ← momentum · teacher + (1 − momentum) · student."""
+    torch._foreach_lerp_(teacher, student, 1 - momentum)

@@ -1,0 +1,289 @@
+"""DINO on one device: from stores of patches to a checkpointed student and teacher."""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, suppress
+from dataclasses import asdict, dataclass
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import timm.layers
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from service.model import backbone
+from service.model.artifact import BackboneSpec
+from training.dino import checkpoint, curve, method, schedules
+from training.dino.crops import RECIPES, Chance, Views, multi_crop
+from training.probe.neighbours import quick_accuracy
+from training.progress import Progress
+from training.runs import Run
+from training.stores.store import Store
+
+LOG_EVERY = 10  # steps between two records of metrics.jsonl
+FINAL_LEARNING_RATE = 1e-6
+MUON_TO_ADAMW = 2.0  # Muon's updates have the size of AdamW's (match_rms_adamw); twice that was best on EuroSAT
+
+
+@dataclass(frozen=True)
+class Config:
+    """All that decides what a run learns; kept in its config.json."""
+
+    stores: tuple[str, ...]  #: names
+    images: int
+    bands: tuple[str, ...]
+    backbone: str  #: timm's name
+    patch_size: int
+    image_size: int  #: that the model is served at; crops of other sizes interpolate its position embedding
+    global_px: int
+    local_px: int
+    local_crops: int
+    global_scale: tuple[float, float]
+    local_scale: tuple[float, float]
+    recipe: str  #: of `crops.RECIPES`
+    prototypes: int
+    targets: str  #: centred | balanced
+    teacher_temperature: float
+    optimizer: str  #: adamw | muon
+    learning_rate: float  #: for a batch of 256; scaled to the batch
+    weight_decay: tuple[float, float]  #: first, last
+    momentum: float  #: of the teacher, first; the last is 1
+    batch: int
+    epochs: float
+    warm_up_epochs: float
+    freeze_epochs: float  #: without gradient for the prototypes
+    drop_path: float
+    seed: int
+    dtype: str  #: bfloat16 | float32
+
+    @classmethod
+    def read(cls, run: Run) -> Config:
+        """Of a run that was begun. Raises FileNotFoundError before."""
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in run.config().items()})
+
+    @property
+    def views(self) -> Views:
+        return Views(self.global_px, self.local_px, self.local_crops, self.global_scale, self.local_scale)
+
+    @property
+    def spec(self) -> BackboneSpec:
+        """Of the backbone that this run trains."""
+        dim = timm.create_model(self.backbone, num_classes=0).num_features
+        return BackboneSpec(timm=self.backbone, patch_size=self.patch_size, dim=dim, image_size=self.image_size)
+
+
+class Network(nn.Module):
+    """Backbone and projection head, as student and as teacher."""
+
+    def __init__(self, spec: BackboneSpec, bands: int, prototypes: int, drop_path: float) -> None:
+        super().__init__()
+        self.backbone = backbone.build(spec, bands, drop_path_rate=drop_path, dynamic_img_size=True)
+        self.head = method.Head(spec.dim, prototypes)
+
+    def forward(self, *crops: Tensor) -> Tensor:
+        """Crops of several sizes, each N_i × C × size_i², to ΣN_i × prototypes: a backbone pass a size, one head pass."""
+        return self.head(torch.cat([self.backbone(crop) for crop in crops]))  # type: ignore[no-any-return]  # nn.Module says Any
+
+
+class Pretraining:
+    """A run in memory: what it was begun with, its networks, and the step it has come to."""
+
+    def __init__(self, run: Run, config: Config, stores: Sequence[Store], positions: Sequence[NDArray[np.int64]]) -> None:
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if self.device.type == "cpu":
+            _tune_for_cpu()
+        torch.manual_seed(config.seed)
+        self.run, self.config = run, config
+        self._images = [(store.images, chosen) for store, chosen in zip(stores, positions, strict=True)]
+        self._watched = [store for store in stores if all(len(row.labels) == 1 for row in store.rows)]
+        bands = len(config.bands)
+        self.student = Network(config.spec, bands, config.prototypes, config.drop_path).to(self.device)
+        self.teacher = Network(config.spec, bands, config.prototypes, 0.0).to(self.device).requires_grad_(False).eval()
+        self.teacher.load_state_dict(self.student.state_dict())
+        self.centre = torch.zeros(1, config.prototypes, device=self.device)
+        self.optimizers = _optimizers(self.student, config.optimizer)
+        self.steps_an_epoch = config.images // config.batch
+        self.steps = round(config.epochs * self.steps_an_epoch)
+        self.step = 0
+
+    @property
+    def _parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
+        return {"student": self.student, "teacher": self.teacher, **self.optimizers}
+
+    def resume(self) -> None:
+        """Goes to the newest checkpoint, if there is one."""
+        if newest := checkpoint.latest(self.run.checkpoints):
+            self.step, file = newest
+            self.centre = checkpoint.restore(file, self._parts).to(self.device)
+        self.run.forget_after(self.step)
+
+    def save(self) -> None:
+        """Writes a checkpoint and the curve so far."""
+        checkpoint.save(self.run.checkpoints, self.step, self._parts, self.centre)
+        curve.draw(self.run)
+
+    def train(self, checkpoint_minutes: float) -> None:
+        """To the end, from wherever it stands. SIGTERM saves and ends the program with 143."""
+        stopping = False
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            nonlocal stopping
+            stopping = True
+
+        signal.signal(signal.SIGTERM, stop)
+        saved_at = logged_at = time.monotonic()
+        with Progress("pretrain", self.steps * self.config.batch, "images", self.step * self.config.batch) as progress:
+            while self.step < self.steps:
+                if self.step % self.steps_an_epoch == 0:
+                    self._watch()
+                figures = self._one_step()
+                self.step += 1
+                if self.step % LOG_EVERY == 0 or self.step == self.steps:
+                    now = time.monotonic()
+                    record = {name: float(value) for name, value in figures.items()}
+                    rate = LOG_EVERY * self.config.batch / (now - logged_at)
+                    epoch = self.step / self.steps_an_epoch
+                    self.run.log({"step": self.step, "epoch": epoch, **record, "images_per_s": round(rate, 1)})
+                    logged_at = now
+                    progress.advance(LOG_EVERY * self.config.batch, epoch=epoch, loss=record["loss"])
+                if stopping or time.monotonic() - saved_at > checkpoint_minutes * 60:
+                    self.save()
+                    saved_at = time.monotonic()
+                if stopping:
+                    sys.exit(143)
+        self._watch()
+        self.save()
+
+    def _one_step(self) -> dict[str, Tensor | float]:
+        config, now = self.config, self._schedule()
+        chance = Chance(config.seed * 2**32 + self.step, self.device)
+        torch.manual_seed(config.seed * 2**32 + self.step)  # drop path draws from the default generator
+        big, small = multi_crop(self._batch(), config.views, RECIPES[config.recipe], chance)
+        big, small = self._normalised(big), self._normalised(small)
+        with self._autocast():
+            with torch.no_grad():
+                teacher = self.teacher(big).float()
+            student = self.student(*((big, small) if len(small) else (big,))).float()
+        if config.targets == "balanced":
+            targets = method.balanced(teacher, config.teacher_temperature)
+        else:
+            targets = method.centred(teacher, config.teacher_temperature, self.centre)
+        loss = method.cross_view_loss(student, targets, 2 + config.local_crops)
+        for optimizer in self.optimizers.values():
+            optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        parameters = list(self.student.parameters())
+        method.clip_each(parameters)
+        if self.step < config.freeze_epochs * self.steps_an_epoch:
+            self.student.head.prototypes.grad = None
+        for name, optimizer in self.optimizers.items():
+            for group in optimizer.param_groups:
+                group["lr"] = now["learning_rate"] * (MUON_TO_ADAMW if name == "muon" else 1)
+                group["weight_decay"] = now["weight_decay"] if group["decays"] else 0.0
+            optimizer.step()
+        method.follow(list(self.teacher.parameters()), parameters, now["momentum"])
+        self.centre.lerp_(teacher.mean(0, keepdim=True), 1 - method.CENTRE_MOMENTUM)
+        return {"loss": loss.detach(), "entropy": method.entropy(targets), **now}
+
+    def _schedule(self) -> dict[str, float]:
+        config, step, steps = self.config, self.step, self.steps
+        peak = config.learning_rate * config.batch / 256
+        warm_up = round(config.warm_up_epochs * self.steps_an_epoch)
+        return {
+            "learning_rate": schedules.warm_up_then_cosine(step, steps, warm_up, peak, FINAL_LEARNING_RATE),
+            "weight_decay": schedules.cosine(step, steps, *config.weight_decay),
+            "momentum": schedules.cosine(step, steps, config.momentum, 1.0),
+        }
+
+    def _batch(self) -> Tensor:
+        """The images of this step: a new order each epoch, that depends on seed and epoch alone."""
+        epoch, within = divmod(self.step, self.steps_an_epoch)
+        order = np.random.default_rng([self.config.seed, epoch]).permutation(self.config.images)
+        wanted = np.sort(order[within * self.config.batch : (within + 1) * self.config.batch])
+        found, first = [], 0
+        for images, positions in self._images:
+            here = wanted[(wanted >= first) & (wanted < first + len(positions))] - first
+            found.append(images[positions[here]])
+            first += len(positions)
+        return torch.from_numpy(np.concatenate(found)).to(self.device)
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.dtype == "bfloat16")
+
+    def _normalised(self, crops: Tensor) -> Tensor:
+        mean, std = (crops.new_tensor(figures).view(1, -1, 1, 1) for figures in mean_and_std(crops.shape[1]))
+        return (crops - mean) / std
+
+    def _watch(self) -> None:
+        """Nearest-neighbour accuracy of the teacher, where a store has one label an image."""
+        figures = mean_and_std(len(self.config.bands))
+        for store in self._watched:
+            with self._autocast():
+                accuracy = quick_accuracy(self.teacher.backbone, store, self.config.image_size, *figures)
+            epoch = self.step / self.steps_an_epoch
+            self.run.log({"step": self.step, "epoch": epoch, "store": store.card.name, "knn_accuracy": accuracy})
+
+
+def mean_and_std(bands: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """What a model of so many bands is normalised with: ImageNet's figures, as the reference, or their means."""
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    return (mean, std) if bands == 3 else ((sum(mean) / 3,) * bands, (sum(std) / 3,) * bands)
+
+
+def _optimizers(student: Network, kind: str) -> dict[str, torch.optim.Optimizer]:
+    """AdamW for all, or Muon for the matrices of the backbone's blocks and AdamW for the rest.
+
+    Biases, norms and everything else with one dimension do not decay.
+    """
+    named = list(student.named_parameters())
+    hidden = [p for name, p in named if kind == "muon" and p.ndim == 2 and name.startswith("backbone.blocks.")]
+    of_muon = {id(p) for p in hidden}
+    rest = [p for _, p in named if id(p) not in of_muon]
+    groups = [
+        {"params": [p for p in rest if p.ndim > 1], "decays": True},
+        {"params": [p for p in rest if p.ndim <= 1], "decays": False},
+    ]
+    optimizers: dict[str, torch.optim.Optimizer] = {"adamw": torch.optim.AdamW(groups, lr=0.0)}
+    if hidden:
+        muon = torch.optim.Muon([{"params": hidden, "decays": True}], lr=0.0, adjust_lr_fn="match_rms_adamw")
+        optimizers["muon"] = muon
+    return optimizers
+
+
+def fastest_dtype() -> str:
+    """bfloat16 where a product of matrices is faster with it, else float32."""
+    if torch.cuda.is_available():
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+
+    def seconds(dtype: torch.dtype) -> float:
+        a = torch.ones(512, 512, dtype=dtype)
+        a @ a
+        started = time.perf_counter()
+        for _ in range(10):
+            a @ a
+        return time.perf_counter() - started
+
+    return "bfloat16" if seconds(torch.bfloat16) < seconds(torch.float32) else "float32"
+
+
+def _tune_for_cpu() -> None:
+    # The fused attention's backward pass is slow on CPUs: plain products train ViT-Tiny/8 at 64 px 1.6 times faster.
+    timm.layers.set_fused_attn(False)
+    # glibc gives large blocks back to the kernel after each use; keeping them gained a third.
+    with suppress(OSError, AttributeError):  # no glibc
+        mallopt = ctypes.CDLL(None).mallopt
+        trim_threshold, mmap_max = -1, -4
+        mallopt(trim_threshold, 2**31 - 1)
+        mallopt(mmap_max, 0)
+
+
+def config_record(config: Config) -> dict[str, Any]:
+    """As JSON keeps it."""
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(config).items()}

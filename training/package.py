@@ -1,0 +1,126 @@
+"""A run's teacher and probe as an artifact, with the numbers that were measured on it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from safetensors.numpy import load_file
+
+from service.model.artifact import (
+    Artifact,
+    EmbeddingSpec,
+    Group,
+    HeadSpec,
+    InputModel,
+    Label,
+    Manifest,
+    Training,
+    save,
+)
+from training.dino import checkpoint, pretrain
+from training.probe.train import FEATURES
+from training.runs import Run
+from training.stores.store import Store
+
+
+def package(run: Run, out: Path, name: str, version: str, description: str, divisor: float | None) -> Artifact:
+    """Writes the artifact of a run into an empty folder: weights as float16, head as float32, card.md for people.
+
+    `divisor` is that of the imagery to be served, where it differs from that of the probe's store. Raises
+    FileNotFoundError if a step before is missing, ArtifactError if the result would not load.
+    """
+    config = pretrain.Config.read(run)
+    newest = checkpoint.latest(run.checkpoints)
+    if newest is None or not (run.probe / "probe.json").exists():
+        raise FileNotFoundError(f"{run.path}: run pretrain and probe first")
+    probe = json.loads((run.probe / "probe.json").read_text())
+    store = Store.open(Path(probe["store_path"]))
+    measured = json.loads(run.evaluation.read_text()) if run.evaluation.exists() else []
+    own = [entry for entry in measured if entry["representation"] == run.path.name]
+    mean, std = pretrain.mean_and_std(len(config.bands))
+    step, file = newest
+    manifest = Manifest(
+        name=name,
+        version=version,
+        description=description,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        licence="Apache-2.0",
+        attribution=store.card.attribution,
+        backbone=config.spec,
+        embedding=EmbeddingSpec(dim=config.spec.dim),
+        input=InputModel(
+            bands=config.bands,
+            patch_px=store.card.image_shape[0],
+            gsd_m=store.card.gsd_m,
+            divisor=divisor or store.card.stretch["divisor"],
+            mean=mean,
+            std=std,
+        ),
+        head=HeadSpec(features=probe["features"]),
+        labels=tuple(Label(**label | _average_precision(label, own)) for label in probe["labels"]),
+        groups=tuple(Group(**group | _average_precision(group, own)) for group in probe["groups"]),
+        training=Training(
+            stores=(*config.stores, f"{store.card.name} (probe)"),
+            images=config.images,
+            epochs=step / (config.images // config.batch),
+            seed=config.seed,
+            commit=_commit(),
+        ),
+        metrics=tuple(own),
+        files={},
+    )
+    weights = {key: tensor.half().numpy() for key, tensor in checkpoint.teacher_backbone(file).items()}
+    return save(out, manifest, weights, load_file(run.probe / "head.safetensors"), {"card.md": card(manifest)})
+
+
+def _average_precision(part: Mapping[str, Any], own: list[dict[str, Any]]) -> dict[str, float | None]:
+    tested = [entry["per_label"][part["name"]] for entry in own if part["name"] in entry.get("per_label", ())]
+    return {"average_precision": tested[0] if tested else None}
+
+
+def _commit() -> str | None:
+    """Of the code that trains, if it runs from a clone."""
+    here = Path(__file__).parent
+    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or None
+
+
+def card(manifest: Manifest) -> str:
+    """The model card: what it is, learnt from, can and cannot tell."""
+    direct = [label for label in manifest.labels if label.is_answered]
+    grouped = [label.name for label in manifest.labels if label.supervision == ("group",)]
+    untold = [label.name for label in manifest.labels if not label.supervision]
+    lines = [f"# {manifest.name} {manifest.version}", "", manifest.description, "", "## Learnt from", ""]
+    training = manifest.training
+    lines.append(
+        f"DINO on {manifest.backbone.timm} with tokens of {manifest.backbone.patch_size} px at "
+        f"{manifest.backbone.image_size} px; {training.images:,} images ({', '.join(training.stores)}), "
+        f"{training.epochs:.1f} epochs, seed {training.seed}. {manifest.attribution}."
+    )
+    lines += ["", "## Tells", "", "| label | supervision | average precision | threshold |", "|---|---|---|---|"]
+    lines += [_told(part.name, "direct", part.average_precision, part.threshold) for part in direct]
+    lines += [
+        _told(f"{group.name} ({', '.join(group.members)})", "group", group.average_precision, group.threshold)
+        for group in manifest.groups
+    ]
+    if grouped:
+        lines += ["", f"Only within a group, null on their own: {', '.join(grouped)}."]
+    if untold:
+        lines += ["", f"Never seen, null in answers: {', '.join(untold)}."]
+    lines += ["", "## Measured", ""]
+    for entry in manifest.metrics:
+        figures = ", ".join(f"{key.replace('_', ' ')} {value:.3f}" for key, value in entry.items() if isinstance(value, float))
+        lines.append(f"- {entry['store']}, {entry['split']} split, {entry['n']} images: {figures}")
+    return "\n".join(lines) + "\n"
+
+
+def _told(name: str, supervision: str, precision: float | None, threshold: float | None) -> str:
+    def number(value: float | None) -> str:
+        return "" if value is None else f"{value:.3f}"
+
+    return f"| {name} | {supervision} | {number(precision)} | {number(threshold)} |"

@@ -1,0 +1,51 @@
+"""Nearest neighbours: what features are worth without any training on top (Wu et al. 2018; k 20, temperature 0.07)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor
+
+from service.imagery.resize import normalise, resize
+from training.stores.store import Store
+
+K, TEMPERATURE = 20, 0.07
+QUICK_BANK, QUICK_QUERIES = 4000, 1500  # of a store, while pretraining
+
+
+def accuracy(bank: Tensor, bank_classes: Tensor, queries: Tensor, classes: Tensor) -> float:
+    """Share of queries whose weighted vote of the K most similar (cosine) in the bank is right.
+
+    `bank` and `queries` are N × features, classes are int64 from 0.
+    """
+    bank, count = torch.nn.functional.normalize(bank), int(bank_classes.max()) + 1
+    right = 0
+    for some, truth in zip(queries.split(1024), classes.split(1024), strict=True):
+        similarity, nearest = (torch.nn.functional.normalize(some) @ bank.T).topk(min(K, len(bank)))
+        votes = torch.zeros(len(some), count, dtype=bank.dtype, device=bank.device)
+        votes.scatter_add_(1, bank_classes[nearest], (similarity / TEMPERATURE).exp())
+        right += int((votes.argmax(1) == truth).sum())
+    return right / len(queries)
+
+
+@torch.inference_mode()
+def quick_accuracy(
+    model: VisionTransformer, store: Store, size: int, mean: tuple[float, ...], std: tuple[float, ...]
+) -> float:
+    """Accuracy on some validation images with some of the train split as bank, the same ones each time."""
+    chance = np.random.default_rng(0)
+    device = next(model.parameters()).device
+
+    def some(split: str, at_most: int) -> tuple[Tensor, Tensor]:
+        positions = store.of_split(split)
+        positions = np.sort(chance.permutation(positions)[:at_most])
+        classes = [store.card.labels.index(store.rows[i].labels[0]) for i in positions]
+        features = [model(_batch(store.images[positions[i : i + 64]]).to(device)) for i in range(0, len(positions), 64)]
+        return torch.cat(features).float(), torch.tensor(classes, device=device)
+
+    def _batch(images: NDArray[np.uint8]) -> Tensor:
+        return torch.from_numpy(normalise(np.stack([resize(image, size) for image in images]), mean, std))
+
+    return accuracy(*some("train", QUICK_BANK), *some("validation", QUICK_QUERIES))

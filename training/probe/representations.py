@@ -1,0 +1,99 @@
+"""What turns patches into features: the rows of the evaluation's table."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import timm
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from service.imagery.resize import normalise, resize
+from service.model import backbone
+from service.model.artifact import BackboneSpec
+
+PERCENTILES = (5, 25, 50, 75, 95)
+
+
+class Representation(Protocol):
+    """Patches to features, the same features for the same patch whatever stands beside it."""
+
+    name: str
+    key: str  #: changes whenever the features would
+
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """N × H × W × C to N × features."""
+        ...
+
+
+@dataclass(frozen=True)
+class ImageStatistics:
+    """Mean, standard deviation and percentiles of each band: what colour alone can tell."""
+
+    name: str = "image statistics"
+    key: str = "statistics-1"
+
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """See `Representation`."""
+        pixels = images.reshape(len(images), -1, images.shape[-1]).astype(np.float32)
+        spread = np.percentile(pixels, PERCENTILES, axis=1).transpose(1, 0, 2).reshape(len(images), -1)
+        return np.hstack([pixels.mean(1), pixels.std(1), spread]).astype(np.float32)
+
+
+class Transformer:
+    """Normed cls tokens of a backbone, read through the same resize, normalisation and code as the service."""
+
+    def __init__(
+        self,
+        name: str,
+        spec: BackboneSpec,
+        weights: Mapping[str, Tensor],
+        bands: int,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        blocks: int = 1,
+    ) -> None:
+        self.name, self._spec, self._mean, self._std, self._blocks = name, spec, mean, std, blocks
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._model = backbone.load(spec, bands, weights).to(self._device)
+        digest = hashlib.sha256(repr((spec, mean, std, blocks)).encode())
+        for tensor_name in sorted(weights):
+            digest.update(weights[tensor_name].float().contiguous().numpy().tobytes())
+        self.key = f"transformer-{digest.hexdigest()[:16]}"
+
+    @torch.inference_mode()
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """See `Representation`."""
+        resized = np.stack([resize(image, self._spec.image_size) for image in images])
+        batch = torch.from_numpy(normalise(resized, self._mean, self._std)).to(self._device)
+        features, _ = backbone.cls_and_tokens(self._model, batch, self._blocks)
+        return features.cpu().numpy()  # type: ignore[no-any-return]  # torch says Any
+
+
+def untrained(spec: BackboneSpec, bands: int, mean: tuple[float, ...], std: tuple[float, ...], blocks: int = 1) -> Transformer:
+    """The same backbone before any training, seed 0."""
+    torch.manual_seed(0)
+    return Transformer("untrained", spec, backbone.build(spec, bands).state_dict(), bands, mean, std, blocks)
+
+
+class Timm:
+    """Pooled features of any model that timm can load with its weights; resized and normalised as these ask for."""
+
+    def __init__(self, name: str) -> None:
+        self.name = self.key = name
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._model: nn.Module = timm.create_model(name, pretrained=True, num_classes=0).to(self._device).eval()
+        asked = timm.data.resolve_model_data_config(self._model)
+        self._size, self._mean, self._std = asked["input_size"][-1], asked["mean"], asked["std"]
+
+    @torch.inference_mode()
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """See `Representation`."""
+        resized = np.stack([resize(image, self._size) for image in images])
+        batch = torch.from_numpy(normalise(resized, self._mean, self._std)).to(self._device)
+        return self._model(batch).float().cpu().numpy()  # type: ignore[no-any-return]  # nn.Module says Any

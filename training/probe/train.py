@@ -1,0 +1,75 @@
+"""The probe of a run: a linear head on the frozen teacher, for one labelled store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from safetensors.numpy import save_file
+
+from service.model.artifact import Group, Label
+from training.dino import checkpoint, pretrain
+from training.files import replacing, write_json
+from training.probe import features, linear, metrics, supervision
+from training.probe.representations import Transformer
+from training.runs import Run
+from training.stores.store import Store
+
+FEATURES = {"cls": 1, "cls4": 4}  # blocks whose cls tokens stand side by side
+
+
+def teacher(run: Run, kind: str) -> Transformer:
+    """The run's newest teacher as a representation. Raises FileNotFoundError before pretraining."""
+    newest = checkpoint.latest(run.checkpoints)
+    if newest is None:
+        raise FileNotFoundError(f"{run.path} has no checkpoint: run pretrain first")
+    config = pretrain.Config.read(run)
+    weights = checkpoint.teacher_backbone(newest[1])
+    mean, std = pretrain.mean_and_std(len(config.bands))
+    return Transformer(run.path.name, config.spec, weights, len(config.bands), mean, std, FEATURES[kind])
+
+
+def probe(run: Run, store: Store, kind: str) -> dict[str, Any]:
+    """Fits the head on the train split, chooses its penalty and thresholds on validation, and keeps it in the run.
+
+    Returns what is written to probe/probe.json. Raises ValueError for a store without labels or splits.
+    """
+    train, validation = store.of_split("train"), store.of_split("validation")
+    if not store.card.labels or not len(train) or not len(validation):
+        raise ValueError(f"{store.path}: a probe needs labels and the splits train and validation")
+    known = supervision.read(store.card, store.rows, train)
+    representation = teacher(run, kind)
+    found = features.cached(representation, store, run.features)
+    head = linear.fit(found, len(known.labels), linear.multi_label_loss(known), train, validation)
+    told = metrics.columns(head(found[validation]), known.of(validation))
+    result = {
+        "store": store.card.name,
+        "store_path": str(store.path),
+        "features": kind,
+        "representation": representation.key,
+        "penalty": head.penalty,
+        "n": {"train": len(train), "validation": len(validation)},
+        "labels": [label.model_dump(mode="json") for label in _labels(known, metrics.best_thresholds(told))],
+        "groups": [group.model_dump(mode="json") for group in _groups(known, metrics.best_thresholds(told))],
+        "validation": metrics.average_precision(told),
+    }
+    run.probe.mkdir(exist_ok=True)
+    with replacing(run.probe / "head.safetensors") as unfinished:
+        save_file({"weight": head.weight, "bias": head.bias}, unfinished)
+    write_json(run.probe / "probe.json", result)
+    return result
+
+
+def _labels(known: supervision.Supervision, thresholds: Mapping[str, float]) -> list[Label]:
+    labels = []
+    for name, direct, by_group in zip(known.labels, known.direct, known.by_group, strict=True):
+        kinds = (*(("direct",) if direct else ()), *(("group",) if by_group else ()))
+        labels.append(Label(name=name, threshold=thresholds.get(name), supervision=kinds))
+    return labels
+
+
+def _groups(known: supervision.Supervision, thresholds: Mapping[str, float]) -> list[Group]:
+    return [Group(name=name, members=members, threshold=thresholds[name]) for name, members in known.groups]

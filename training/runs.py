@@ -1,0 +1,81 @@
+"""A run: the one folder from pretraining to artifact. Each command reads what the one before wrote there."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from training.files import write_json, write_text
+
+
+class RunMismatch(RuntimeError):
+    """The command asks for something else than what the run was begun with."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Paths and records of a run."""
+
+    path: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def features(self) -> Path:
+        return self.path / "features"
+
+    @property
+    def probe(self) -> Path:
+        return self.path / "probe"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.path / "evaluation.json"
+
+    @property
+    def artifact(self) -> Path:
+        return self.path / "artifact"
+
+    def begin_or_continue(self, config: dict[str, Any]) -> dict[str, Any]:
+        """Records the configuration of a new run, or checks it against that of one begun before, and returns it.
+
+        Keys whose value is None take what the run was begun with. Raises RunMismatch naming what differs.
+        """
+        file = self.path / "config.json"
+        if not file.exists():
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_json(file, config)
+            return config
+        begun = self.config()
+        differs = [key for key, value in config.items() if value is not None and begun.get(key) != value]
+        if differs:
+            said = "; ".join(f"{key} was {begun.get(key)}, now {config[key]}" for key in differs)
+            raise RunMismatch(f"{self.path} was begun with another configuration ({said}); choose another --run")
+        return begun
+
+    def config(self) -> dict[str, Any]:
+        """What the run was begun with. Raises FileNotFoundError before pretraining."""
+        file = self.path / "config.json"
+        if not file.exists():
+            raise FileNotFoundError(f"{self.path} is no run: pretrain makes one")
+        return dict(json.loads(file.read_text()))
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Records of pretraining so far, in order."""
+        file = self.path / "metrics.jsonl"
+        lines = file.read_text().splitlines() if file.exists() else []
+        return [json.loads(line) for line in lines if line.endswith("}")]
+
+    def log(self, record: dict[str, Any]) -> None:
+        """Appends a record to metrics.jsonl."""
+        with (self.path / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def forget_after(self, step: int) -> None:
+        """Drops records of steps that will be done again."""
+        kept = [json.dumps(record) + "\n" for record in self.metrics() if record["step"] <= step]
+        write_text(self.path / "metrics.jsonl", "".join(kept))
