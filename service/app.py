@@ -77,7 +77,7 @@ def create(featurizer: Featurizer, settings: Settings, metrics: Metrics) -> Fast
     @app.exception_handler(Exception)
     @app.exception_handler(ServiceError)
     @app.exception_handler(HTTPException)
-    async def problem(request: Request, error: Exception) -> Response:
+    async def problem(_request: Request, error: Exception) -> Response:
         return _problem(error)
 
     return app

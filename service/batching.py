@@ -100,7 +100,9 @@ class Batcher:
             self._metrics.engine_failures.inc()
             for job in batch:
                 if not job.result.done():
-                    job.result.set_exception(ServiceError("engine_failed", "The model failed on this batch; try again."))
+                    job.result.set_exception(
+                        ServiceError("engine_failed", "The model failed on this batch; try again.")
+                    )
                     job.result.exception()  # seen, even if the caller has left
             self.last_error: Exception | None = error
             return

@@ -12,7 +12,7 @@ from starlette.requests import Request
 
 from service.errors import ServiceError
 from service.imagery.bands import band_at_the_end, canonical, is_band
-from service.imagery.patches import Source
+from service.imagery.patches import TileFile
 
 TIFF_TYPES = ("image/tiff", "image/geotiff", "application/octet-stream")
 MULTIPART = "multipart/form-data"
@@ -24,7 +24,7 @@ class TileRequest:
     """One tile of a request: a GeoTIFF, or its bands as files."""
 
     id: str
-    sources: tuple[Source, ...]
+    files: tuple[TileFile, ...]
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Part:
 async def read(request: Request, media_type: str, bands: Sequence[str], max_instances: int) -> list[TileRequest]:
     """The tiles of a request; `bands` are the model's. Raises ServiceError for a body that holds none."""
     if media_type in TIFF_TYPES:
-        return [TileRequest("0", (Source(await request.body()),))]
+        return [TileRequest("0", (TileFile(await request.body()),))]
     if media_type != MULTIPART:
         known = ", ".join((*TIFF_TYPES, MULTIPART))
         raise ServiceError("unsupported_media_type", f"Content-Type must be one of {known}.")
@@ -74,14 +74,14 @@ def by_tile(parts: Sequence[Part], bands: Sequence[str]) -> list[TileRequest]:
     """
     if not parts:
         raise ServiceError("empty_body", "The form has no files; send GeoTIFFs.")
-    tiles: dict[tuple[str, int | None], list[Source]] = {}
+    tiles: dict[tuple[str, int | None], list[TileFile]] = {}
     for i, part in enumerate(parts):
         stem, band = band_at_the_end(part.file_name) or ("", None)
         if is_band(part.field, bands):
             band = canonical(part.field)
         key = (stem, None) if band else (PurePath(part.file_name).stem, i)
-        tiles.setdefault(key, []).append(Source(part.data, band))
+        tiles.setdefault(key, []).append(TileFile(part.data, band))
     return [
-        TileRequest((PurePath(stem).name or str(i))[:LONGEST_ID], tuple(sources))
-        for i, ((stem, _), sources) in enumerate(tiles.items())
+        TileRequest((PurePath(stem).name or str(i))[:LONGEST_ID], tuple(files))
+        for i, ((stem, _), files) in enumerate(tiles.items())
     ]

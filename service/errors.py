@@ -40,7 +40,10 @@ STATUS = {
 
 
 class ServiceError(Exception):
-    """A request that is answered with a problem. `code` is a key of STATUS, `detail` one sentence that says what to do."""
+    """A request that is answered with a problem.
+
+    `code` is a key of STATUS, `detail` one sentence that says what to do, `more` goes into the answer as it is.
+    """
 
     def __init__(self, code: str, detail: str, **more: Any) -> None:
         super().__init__(detail)
@@ -48,6 +51,7 @@ class ServiceError(Exception):
 
     @property
     def status(self) -> int:
+        """Of HTTP."""
         return STATUS[self.code]
 
     @classmethod
@@ -58,4 +62,10 @@ class ServiceError(Exception):
     def problem(self) -> dict[str, Any]:
         """The body of the answer."""
         title = self.code.replace("_", " ").capitalize()
-        return {"type": "about:blank", "title": title, "status": self.status, "code": self.code, "detail": self.detail} | self.more
+        return {
+            "type": "about:blank",
+            "title": title,
+            "status": self.status,
+            "code": self.code,
+            "detail": self.detail,
+        } | self.more

@@ -156,7 +156,7 @@ class Featurizer:
         assert self._batcher is not None  # admitted
         self._decoding += 1
         try:
-            decoded = await self._pool.decode(tile.sources, options)
+            decoded = await self._pool.decode(tile.files, options)
         finally:
             self._decoding -= 1
         output = await self._batcher.run(decoded.images, tokens)

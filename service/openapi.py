@@ -72,7 +72,10 @@ PREDICTION: dict[str, Any] = {
         "window": {"type": "array", "items": {"type": "integer"}, "description": "Column, row, width, height"},
         "embedding": {**_NUMBERS, "description": "Normed cls token of the last block"},
         "embedding_scale": {"type": "number", "description": "With int8: value = sign(code)·(code/127)²·scale"},
-        "token_embeddings": {"type": "object", "description": "rows × columns × dim as base64 of little-endian float16"},
+        "token_embeddings": {
+            "type": "object",
+            "description": "rows × columns × dim as base64 of little-endian float16",
+        },
         "probabilities": {
             "type": "object",
             "additionalProperties": {"type": ["number", "null"]},
@@ -83,7 +86,11 @@ PREDICTION: dict[str, Any] = {
             "additionalProperties": {"type": "number"},
             "description": "That at least one member is there",
         },
-        "labels": {"type": "array", "items": {"type": "string"}, "description": "Labels and groups over their thresholds"},
+        "labels": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "Labels and groups over their thresholds",
+        },
         "valid_fraction": {"type": "number", "description": "Share of pixels with data"},
         "crs": {"type": ["string", "null"]},
         "footprint": _POLYGON,
@@ -104,7 +111,7 @@ INVOCATIONS: dict[str, Any] = {
         "required": True,
         "description": "One GeoTIFF, or a form of several, or a form of single-band files of one or more tiles. "
         "Options may also be parameters of the media type, or JSON in X-Amzn-SageMaker-Custom-Attributes.",
-        "content": {**{media_type: BINARY for media_type in TIFF_TYPES}, MULTIPART: _FORM},
+        "content": {**dict.fromkeys(TIFF_TYPES, BINARY), MULTIPART: _FORM},
     },
     "responses": {
         "200": {

@@ -34,7 +34,9 @@ class Options(BaseModel):
         description="Offset added to DN: auto follows the file's own tags; -1000 is for Sentinel-2 products of "
         "baseline 04.00 and later that still hold it.",
     )
-    scale: float | None = Field(None, gt=0, allow_inf_nan=False, description="Factor from file values to reflectance × 10,000.")
+    scale: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="Factor from file values to reflectance × 10,000."
+    )
     outputs: Annotated[
         tuple[Literal["embedding", "probabilities", "token_embeddings"], ...], BeforeValidator(_split)
     ] = Field(("embedding", "probabilities"), min_length=1, description="What to answer, separated by commas.")
@@ -57,7 +59,7 @@ class Options(BaseModel):
 
 
 def parse(query: Iterable[tuple[str, str]], media_type: Mapping[str, str], custom_attributes: str | None) -> Options:
-    """Options from the three places they travel in. Raises ServiceError bad_option; saying one twice is an error too."""
+    """Options from the three places they travel in. Raises ServiceError bad_option, also for one said twice."""
     said: dict[str, Any] = {}
     attributes = _json_object(custom_attributes) if custom_attributes else {}
     for name, value in (*query, *media_type.items(), *attributes.items()):

@@ -112,7 +112,7 @@ def _likeliest(probabilities: dict[str, float | None], top_k: int | None) -> dic
     return {name: told[name] for name in sorted(told, key=lambda name: -told[name])[:top_k]}
 
 
-def to_npy(results: Sequence[Prediction | Refusal], artifact: Artifact, options: Options) -> Answer:
+def to_npy(results: Sequence[Prediction | Refusal], _artifact: Artifact, options: Options) -> Answer:
     """One array, a row for each prediction in order: embeddings N × dim, or token embeddings N × rows × columns × dim.
 
     An array has no place for an error, so a refused tile fails the request. The scale of int8 is a

@@ -23,7 +23,6 @@ from service.model.artifact import (
     save,
 )
 from training.dino import checkpoint, pretrain
-from training.probe.train import FEATURES
 from training.runs import Run
 from training.stores.store import Store
 
@@ -114,7 +113,9 @@ def card(manifest: Manifest) -> str:
         lines += ["", f"Never seen, null in answers: {', '.join(untold)}."]
     lines += ["", "## Measured", ""]
     for entry in manifest.metrics:
-        figures = ", ".join(f"{key.replace('_', ' ')} {value:.3f}" for key, value in entry.items() if isinstance(value, float))
+        figures = ", ".join(
+            f"{key.replace('_', ' ')} {value:.3f}" for key, value in entry.items() if isinstance(value, float)
+        )
         lines.append(f"- {entry['store']}, {entry['split']} split, {entry['n']} images: {figures}")
     return "\n".join(lines) + "\n"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
+from typing import Any
 
 from tqdm import tqdm
 
@@ -17,7 +18,7 @@ class Progress:
     def __init__(self, title: str, total: int, unit: str, done: int = 0) -> None:
         self._title, self._total, self._unit, self._done, self._first = title, total, unit, done, done
         self._started = self._said = time.monotonic()
-        self._bar: tqdm[None] | None = None
+        self._bar: tqdm[Any] | None = None
         if sys.stderr.isatty():
             self._bar = tqdm(desc=title, total=total, unit=f" {unit}", initial=done, dynamic_ncols=True)
         elif done:
@@ -43,7 +44,9 @@ class Progress:
     def __enter__(self) -> Progress:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._bar is not None:
             self._bar.close()
         else:

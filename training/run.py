@@ -90,14 +90,22 @@ def _add_prepare(commands: Any) -> None:
     command.add_argument("--out", type=Path, required=True, help="the store's folder")
     command.add_argument("--bands", type=_names, default=("B04", "B03", "B02"), help="bands to keep, in this order")
     ben = command.add_argument_group("bigearthnet")
-    ben.add_argument("--splits", type=Path, help="published lists, metadata.parquet or final_ben_s2.parquet, or their folder")
-    ben.add_argument("--keep-flagged", action="store_true", help="keep snow, clouds and patches without one of the 19 labels")
+    ben.add_argument(
+        "--splits", type=Path, help="published lists, metadata.parquet or final_ben_s2.parquet, or their folder"
+    )
+    ben.add_argument(
+        "--keep-flagged", action="store_true", help="keep snow, clouds and patches without one of the 19 labels"
+    )
     eurosat = command.add_argument_group("eurosat")
-    eurosat.add_argument("--layout", choices=["tiles", "mosaics"], default="tiles", help="64 px, single label | 120 px, multi-label")
+    eurosat.add_argument(
+        "--layout", choices=["tiles", "mosaics"], default="tiles", help="64 px, single label | 120 px, multi-label"
+    )
     own = command.add_argument_group("geotiffs")
     own.add_argument("--name", default="geotiffs", help="the store's name")
     own.add_argument("--labels", type=Path, help="CSV: file, labels (separated by |), split (optional)")
-    own.add_argument("--file-bands", type=_names, help="names of the files' bands, in file order, where they do not say")
+    own.add_argument(
+        "--file-bands", type=_names, help="names of the files' bands, in file order, where they do not say"
+    )
     own.add_argument("--patch-px", type=int, default=120)
     own.add_argument("--gsd", type=float, default=10.0, help="metres a pixel")
     own.add_argument("--divisor", type=float, default=2000.0, help="DN that becomes 255")
@@ -141,29 +149,46 @@ def _add_pretrain(commands: Any) -> None:
     command = _command(commands, "pretrain", "learn without labels: DINO on one or more stores", _pretrain)
     command.add_argument("stores", type=Path, nargs="+", metavar="STORE")
     command.add_argument("--run", type=Path, help="the run's folder (runs/<store>-<backbone>)")
-    command.add_argument("--preset", choices=list(PRESETS), default="reference", help="where the other defaults come from")
     command.add_argument(
-        "--splits", type=_names, default=("train", "validation", "none"), help="of the images to learn from; none: without split"
+        "--preset", choices=list(PRESETS), default="reference", help="where the other defaults come from"
+    )
+    command.add_argument(
+        "--splits",
+        type=_names,
+        default=("train", "validation", "none"),
+        help="of the images to learn from; none: without split",
     )
     command.add_argument("--checkpoint-minutes", type=float, default=10.0)
     command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--dtype", choices=["auto", "bfloat16", "float32"], default="auto", help="auto: whichever is faster")
+    command.add_argument(
+        "--dtype", choices=["auto", "bfloat16", "float32"], default="auto", help="auto: whichever is faster"
+    )
     learning = command.add_argument_group("learning", "defaults come from the preset")
-    kinds = {
-        "backbone": (str, "timm's name of a VisionTransformer"), "patch_size": (int, "pixels of a token"),
-        "image_size": (int, "that the model is served at"), "global_px": (int, "side of a global crop"),
-        "local_px": (int, "side of a local crop"), "local_crops": (int, "for each image"),
-        "global_scale": (_pair, "share of the area, from,to"), "local_scale": (_pair, "share of the area, from,to"),
-        "recipe": (str, "of augmentation: overhead, reference"), "prototypes": (int, "outputs of the head"),
-        "targets": (str, "of the teacher: centred, balanced"), "teacher_temperature": (float, ""),
-        "optimizer": (str, "adamw, muon"), "learning_rate": (float, "for a batch of 256, scaled to the batch"),
-        "weight_decay": (_pair, "first,last"), "momentum": (float, "of the teacher, first"), "batch": (int, "images a step"),
-        "epochs": (float, ""), "warm_up_epochs": (float, ""), "freeze_epochs": (float, "without gradient for the prototypes"),
-        "drop_path": (float, ""),
-    }  # fmt: skip
+    kinds: dict[str, tuple[Any, str]] = {
+        "backbone": (str, "timm's name of a VisionTransformer"),
+        "patch_size": (int, "pixels of a token"),
+        "image_size": (int, "that the model is served at"),
+        "global_px": (int, "side of a global crop"),
+        "local_px": (int, "side of a local crop"),
+        "local_crops": (int, "for each image"),
+        "global_scale": (_pair, "share of the area, from,to"),
+        "local_scale": (_pair, "share of the area, from,to"),
+        "recipe": (str, "of augmentation: overhead, reference"),
+        "prototypes": (int, "outputs of the head"),
+        "targets": (str, "of the teacher: centred, balanced"),
+        "teacher_temperature": (float, "lower is sharper"),
+        "optimizer": (str, "adamw, muon"),
+        "learning_rate": (float, "for a batch of 256, scaled to the batch"),
+        "weight_decay": (_pair, "first,last"),
+        "momentum": (float, "of the teacher, first"),
+        "batch": (int, "images a step"),
+        "epochs": (float, "passes over the images"),
+        "warm_up_epochs": (float, "of the learning rate"),
+        "freeze_epochs": (float, "without gradient for the prototypes"),
+        "drop_path": (float, "of the student"),
+    }
     for name, (kind, about) in kinds.items():
-        option = f"--{name.replace('_', '-')}"
-        learning.add_argument(option, type=kind, default=argparse.SUPPRESS, help=about or argparse.SUPPRESS)
+        learning.add_argument(f"--{name.replace('_', '-')}", type=kind, default=argparse.SUPPRESS, help=about)
 
 
 def _pretrain(asked: argparse.Namespace) -> int:
@@ -200,7 +225,9 @@ def _add_probe(commands: Any) -> None:
     command = _command(commands, "probe", "fit a linear head on the frozen backbone", _probe)
     command.add_argument("store", type=Path, metavar="STORE")
     command.add_argument("--run", type=Path, required=True)
-    command.add_argument("--features", choices=["cls", "cls4"], default="cls", help="cls token of the last block, or of the last four")
+    command.add_argument(
+        "--features", choices=["cls", "cls4"], default="cls", help="cls token of the last block, or of the last four"
+    )
 
 
 def _probe(asked: argparse.Namespace) -> int:
@@ -265,7 +292,9 @@ def _add_package(commands: Any) -> None:
     command.add_argument("--name", required=True)
     command.add_argument("--version", default="1")
     command.add_argument("--description", default="")
-    command.add_argument("--divisor", type=float, help="DN that becomes 255 when serving, if not that of the probe's store")
+    command.add_argument(
+        "--divisor", type=float, help="DN that becomes 255 when serving, if not that of the probe's store"
+    )
 
 
 def _package(asked: argparse.Namespace) -> int:

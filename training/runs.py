@@ -22,22 +22,27 @@ class Run:
 
     @property
     def checkpoints(self) -> Path:
+        """Of pretraining."""
         return self.path / "checkpoints"
 
     @property
     def features(self) -> Path:
+        """Cached, by weights and transform."""
         return self.path / "features"
 
     @property
     def probe(self) -> Path:
+        """The head and what is known of it."""
         return self.path / "probe"
 
     @property
     def evaluation(self) -> Path:
+        """Numbers of the test splits."""
         return self.path / "evaluation.json"
 
     @property
     def artifact(self) -> Path:
+        """What `package` writes unless told otherwise."""
         return self.path / "artifact"
 
     def begin_or_continue(self, config: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from service.imagery.patches import Caution, PatchFacts, Radiometry, ReadOptions, Source
+from service.imagery.patches import Caution, PatchFacts, Radiometry, ReadOptions, TileFile
 
 LENGTH = struct.Struct(">I")
 
@@ -23,18 +23,18 @@ def pack(head: dict[str, Any], blobs: Sequence[bytes] = ()) -> bytes:
     return b"".join([LENGTH.pack(len(text)), text, *blobs])
 
 
-def request(sources: Sequence[Source], options: ReadOptions) -> bytes:
+def request(files: Sequence[TileFile], options: ReadOptions) -> bytes:
     """The frame that asks for a tile."""
-    head = {"bands": [source.band for source in sources], "options": asdict(options)}
-    return pack(head, [source.data for source in sources])
+    head = {"bands": [file.band for file in files], "options": asdict(options)}
+    return pack(head, [file.data for file in files])
 
 
-def parse_request(head: dict[str, Any], blobs: Sequence[bytes]) -> tuple[list[Source], ReadOptions]:
+def parse_request(head: dict[str, Any], blobs: Sequence[bytes]) -> tuple[list[TileFile], ReadOptions]:
     """The tile that a frame asks for."""
     options = head["options"]
     bands = tuple(options["bands"]) if options["bands"] is not None else None
-    sources = [Source(data, band) for data, band in zip(blobs, head["bands"], strict=True)]
-    return sources, ReadOptions(**{**options, "bands": bands})
+    files = [TileFile(data, band) for data, band in zip(blobs, head["bands"], strict=True)]
+    return files, ReadOptions(**{**options, "bands": bands})
 
 
 def parse_facts(value: dict[str, Any]) -> PatchFacts:

@@ -21,7 +21,7 @@ Window = tuple[int, int, int, int]
 
 
 def name_of(crs: CRS | None) -> str | None:
-    """"EPSG:32633" where the reference system has a code, else its WKT."""
+    """ "EPSG:32633" where the reference system has a code, else its WKT."""
     if not crs:
         return None
     code = crs.to_epsg()

@@ -31,7 +31,7 @@ class ReadOptions:
 
 
 @dataclass(frozen=True)
-class Source:
+class TileFile:
     """One GeoTIFF of a tile: the whole tile, or the band named `band`."""
 
     data: bytes

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from service.imagery import frames
 from service.imagery.errors import ImageryError
-from service.imagery.patches import InputSpec, PatchFacts, ReadOptions, Source
+from service.imagery.patches import InputSpec, PatchFacts, ReadOptions, TileFile
 
 START_TIMEOUT_S = 60.0  # importing GDAL from a cold disk
 
@@ -39,9 +39,7 @@ class DecodePool:
     A tile is given `timeout_s` seconds, a process `memory_mb` MiB of address space.
     """
 
-    def __init__(
-        self, spec: InputSpec, image_size: int, *, workers: int, timeout_s: float, memory_mb: int
-    ) -> None:
+    def __init__(self, spec: InputSpec, image_size: int, *, workers: int, timeout_s: float, memory_mb: int) -> None:
         self._spec, self._image_size, self._count, self._timeout_s = spec, image_size, workers, timeout_s
         self._config = json.dumps({"spec": asdict(spec), "image_size": image_size, "memory_mb": memory_mb})
         self._idle: asyncio.Queue[asyncio.subprocess.Process] = asyncio.Queue()
@@ -66,7 +64,7 @@ class DecodePool:
             _kill(process)
         await asyncio.gather(*(process.wait() for process in self._all))
 
-    async def decode(self, sources: Sequence[Source], options: ReadOptions) -> Tile:
+    async def decode(self, files: Sequence[TileFile], options: ReadOptions) -> Tile:
         """The patches of one tile (see `reader.read_tile`), resized to the model's input.
 
         Raises ImageryError; beside the codes of the reader, decode_timeout and decode_crashed.
@@ -77,7 +75,7 @@ class DecodePool:
             process = await self._idle.get()
         try:
             async with asyncio.timeout(self._timeout_s):
-                head, blobs = await _exchange(process, frames.request(sources, options))
+                head, blobs = await _exchange(process, frames.request(files, options))
         except BaseException as error:
             self._replace(process)
             if isinstance(error, TimeoutError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,7 +16,7 @@ OFFSET_SUSPECTED_DN = 1000  # offset of baseline 04.00; below it lies dark groun
 BRIGHTEST_REFLECTANCE = 2.0  # clouds and snow exceed 1; whole-number DN in floats exceed this by far
 
 
-def scale_of(values: NDArray[np.generic], valid: NDArray[np.bool_], said: float | None) -> float:
+def scale_of(values: NDArray[Any], valid: NDArray[np.bool_], said: float | None) -> float:
     """Factor from file values to DN (reflectance × 10,000).
 
     Integers are DN already. Floats between 0 and about 1 are reflectance; anything else must be said,
@@ -25,7 +27,7 @@ def scale_of(values: NDArray[np.generic], valid: NDArray[np.bool_], said: float 
     if np.issubdtype(values.dtype, np.integer) or not valid.any():
         return 1.0
     low, high = np.percentile(values[..., valid], (2, 98))
-    if -0.5 <= low and 0 < high <= BRIGHTEST_REFLECTANCE:
+    if low >= -0.5 and 0 < high <= BRIGHTEST_REFLECTANCE:
         return REFLECTANCE_TO_DN
     raise ImageryError(
         "scale_ambiguous",
@@ -34,7 +36,7 @@ def scale_of(values: NDArray[np.generic], valid: NDArray[np.bool_], said: float 
     )
 
 
-def stretch(values: NDArray[np.generic], scale: float, offset: int, divisor: float) -> NDArray[np.uint8]:
+def stretch(values: NDArray[Any], scale: float, offset: int, divisor: float) -> NDArray[np.uint8]:
     """clip((value × scale + offset) × 255 / divisor, 0, 255), truncated, as EuroSAT and BigEarthNet users do.
 
     Multiplies before it divides, so that whole results stay whole. Values that are not finite become 0.
@@ -48,7 +50,7 @@ def stretch(values: NDArray[np.generic], scale: float, offset: int, divisor: flo
     return np.clip(np.nan_to_num(dn, copy=False), 0, 255).astype(np.uint8)
 
 
-def offset_caution(values: NDArray[np.generic], valid: NDArray[np.bool_], scale: float) -> list[Caution]:
+def offset_caution(values: NDArray[Any], valid: NDArray[np.bool_], scale: float) -> list[Caution]:
     """A warning when the +1000 of Sentinel-2 baseline 04.00 seems to be in the values still; never a correction."""
     if not valid.any() or float(np.percentile(values[..., valid], 2)) * scale <= OFFSET_SUSPECTED_DN:
         return []

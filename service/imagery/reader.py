@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 from PIL import Image
-from rasterio.crs import CRS
 from rasterio._err import CPLE_BaseError  # what GDAL raises where rasterio does not translate it
+from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader, MemoryFile
 
 from service.imagery import georeference, header, radiometry
 from service.imagery.bands import canonical, choose
 from service.imagery.errors import ImageryError
-from service.imagery.patches import Caution, InputSpec, Patch, PatchFacts, Radiometry, ReadOptions, Source
+from service.imagery.patches import Caution, InputSpec, Patch, PatchFacts, Radiometry, ReadOptions, TileFile
 from service.imagery.windows import cut
 
 LEAST_VALID = 0.05  # share of pixels with data; with less there is no land cover to tell
@@ -32,7 +33,7 @@ GDAL_OPTIONS = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_PAM_ENABLED":
 class _Raster:
     """The bands that the model reads, as they are in the file."""
 
-    values: NDArray[np.generic]  #: C × H × W
+    values: NDArray[Any]  #: C × H × W
     valid: NDArray[np.bool_]  #: H × W
     crs: CRS | None
     transform: Affine
@@ -41,17 +42,17 @@ class _Raster:
     cautions: tuple[Caution, ...]
 
 
-def read_tile(sources: Sequence[Source], spec: InputSpec, options: ReadOptions) -> list[Patch]:
+def read_tile(files: Sequence[TileFile], spec: InputSpec, options: ReadOptions) -> list[Patch]:
     """Patches of one tile: one GeoTIFF with all bands, or one single-band GeoTIFF for each band.
 
     A larger side of up to 1.5 × `spec.patch_px` makes one patch, else windows of `patch_px` (see `windows.cut`).
     Windows with less than 5 % of data are left out of a scene. Raises ImageryError with one of the
     codes 413, 415 and 422 of the error table.
     """
-    if len(sources) == 1 and sources[0].band is None:
-        raster = _read_file(sources[0].data, spec, options)
+    if len(files) == 1 and files[0].band is None:
+        raster = _read_file(files[0].data, spec, options)
     else:
-        raster = _read_band_files(sources, spec, options)
+        raster = _read_band_files(files, spec, options)
     windows = cut(raster.values.shape[2], raster.values.shape[1], spec.patch_px)
     pixels, applied, cautions = _to_pixels(raster, spec, options)
     referenced = georeference.is_referenced(raster.crs, raster.transform)
@@ -94,9 +95,14 @@ def _to_pixels(
     raster: _Raster, spec: InputSpec, options: ReadOptions
 ) -> tuple[NDArray[np.uint8], Radiometry, list[Caution]]:
     cautions = list(raster.cautions)
-    if raster.values.dtype == np.uint8 and options.scale is None and options.boa_offset is None and raster.scale is None:
+    if (
+        raster.values.dtype == np.uint8
+        and options.scale is None
+        and options.boa_offset is None
+        and raster.scale is None
+    ):
         applied = Radiometry(divisor=None, boa_offset=0, scale=1, bands=spec.bands)
-        return np.ascontiguousarray(raster.values.transpose(1, 2, 0)), applied, cautions  # type: ignore[arg-type]
+        return np.ascontiguousarray(raster.values.transpose(1, 2, 0)), applied, cautions
     said = options.scale if options.scale is not None else raster.scale
     scale = radiometry.scale_of(raster.values, raster.valid, said)
     offset = options.boa_offset if options.boa_offset is not None else raster.offset
@@ -116,10 +122,12 @@ def _read_file(data: bytes, spec: InputSpec, options: ReadOptions) -> _Raster:
         return _read_bands(dataset, [i + 1 for i in chosen], cautions)
 
 
-def _read_band_files(sources: Sequence[Source], spec: InputSpec, options: ReadOptions) -> _Raster:
+def _read_band_files(files: Sequence[TileFile], spec: InputSpec, options: ReadOptions) -> _Raster:
     if options.bands is not None:
-        raise ImageryError("band_mapping_required", "The option bands is for one file with all bands, not for band files.")
-    names = [canonical(source.band or "") for source in sources]
+        raise ImageryError(
+            "band_mapping_required", "The option bands is for one file with all bands, not for band files."
+        )
+    names = [canonical(file.band or "") for file in files]
     wanted = [canonical(band) for band in spec.bands]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ImageryError("duplicate_bands", f"There is more than one file for band {', '.join(twice)}.")
@@ -127,7 +135,7 @@ def _read_band_files(sources: Sequence[Source], spec: InputSpec, options: ReadOp
         raise ImageryError("band_count", f"The model reads {', '.join(wanted)}; no file came for {', '.join(missing)}.")
     rasters = []
     for band in wanted:
-        with _opened(sources[names.index(band)].data, options) as dataset:
+        with _opened(files[names.index(band)].data, options) as dataset:
             if dataset.count != 1:
                 raise ImageryError(
                     "band_count", f"The file for band {band} has {dataset.count} bands; a band file has one."
@@ -142,7 +150,9 @@ def _stack(rasters: Sequence[_Raster]) -> _Raster:
     height, width = finest.values.shape[1:]
     for raster in rasters:
         if not _same_ground(raster, finest):
-            raise ImageryError("bands_misaligned", "The band files do not cover the same ground in the same projection.")
+            raise ImageryError(
+                "bands_misaligned", "The band files do not cover the same ground in the same projection."
+            )
     for tag in ("scale", "offset"):
         if len({getattr(raster, tag) for raster in rasters}) > 1:
             raise ImageryError("scale_ambiguous", f"The band files disagree on {tag}; say it with an option.")
@@ -165,11 +175,14 @@ def _same_ground(one: _Raster, other: _Raster) -> bool:
         return float(x), float(y)
 
     near = 0.1 * max(abs(one.transform.a), abs(one.transform.b), abs(other.transform.a), abs(other.transform.b))
-    places = [(one.transform.c, one.transform.f), far_corner(one)], [(other.transform.c, other.transform.f), far_corner(other)]
+    places = (
+        [(one.transform.c, one.transform.f), far_corner(one)],
+        [(other.transform.c, other.transform.f), far_corner(other)],
+    )
     return one.crs == other.crs and bool(np.allclose(*places, rtol=0, atol=near, equal_nan=True))
 
 
-def _resample(band: NDArray[np.generic], width: int, height: int) -> NDArray[np.generic]:
+def _resample(band: NDArray[Any], width: int, height: int) -> NDArray[Any]:
     if band.shape == (height, width):
         return band
     if band.dtype == np.bool_:
@@ -179,8 +192,9 @@ def _resample(band: NDArray[np.generic], width: int, height: int) -> NDArray[np.
     resized = np.asarray(image.resize((width, height), how))
     if not np.issubdtype(band.dtype, np.integer):
         return resized
-    limits = np.iinfo(band.dtype)  # type: ignore[type-var]  # integer, as just asked
-    return np.clip(np.rint(resized), limits.min, limits.max).astype(band.dtype)
+    limits = np.iinfo(band.dtype)
+    whole: NDArray[Any] = np.clip(np.rint(resized), limits.min, limits.max).astype(band.dtype)
+    return whole
 
 
 def _read_bands(dataset: DatasetReader, indexes: list[int], cautions: Sequence[Caution]) -> _Raster:

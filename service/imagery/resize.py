@@ -11,7 +11,9 @@ def resize(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """H × W × C uint8 to size × size × C uint8: Pillow's bicubic, antialiased, band by band."""
     if pixels.shape[:2] == (size, size):
         return pixels
-    bands = [Image.fromarray(pixels[:, :, c]).resize((size, size), Image.Resampling.BICUBIC) for c in range(pixels.shape[2])]
+    bands = [
+        Image.fromarray(pixels[:, :, c]).resize((size, size), Image.Resampling.BICUBIC) for c in range(pixels.shape[2])
+    ]
     return np.stack([np.asarray(band) for band in bands], axis=2)
 
 

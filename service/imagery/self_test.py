@@ -7,12 +7,12 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
-from service.imagery.patches import InputSpec, Source
+from service.imagery.patches import InputSpec, TileFile
 
 
-def tile(spec: InputSpec) -> tuple[Source, ...]:
+def tile(spec: InputSpec) -> tuple[TileFile, ...]:
     """A band file for each band: a ramp of 16 × 16 pixels, uint8, without georeference."""
     ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
     file = BytesIO()
     Image.fromarray(ramp).save(file, "TIFF")
-    return tuple(Source(file.getvalue(), band) for band in spec.bands)
+    return tuple(TileFile(file.getvalue(), band) for band in spec.bands)

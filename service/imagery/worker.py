@@ -26,8 +26,8 @@ from service.imagery.resize import resize
 def answer(head: dict[str, Any], blobs: list[bytes], spec: InputSpec, image_size: int) -> bytes:
     """The frame that answers a request: patches resized to `image_size`, or the error."""
     try:
-        sources, options = frames.parse_request(head, blobs)
-        patches = read_tile(sources, spec, options)
+        files, options = frames.parse_request(head, blobs)
+        patches = read_tile(files, spec, options)
         images = np.stack([resize(patch.pixels, image_size) for patch in patches])
         return frames.pack({"patches": [asdict(patch.facts) for patch in patches]}, [images.tobytes()])
     except ImageryError as error:

@@ -94,6 +94,7 @@ class HeadSpec(_Part):
 
     @property
     def blocks(self) -> int:
+        """How many blocks, from the last."""
         return {"cls": 1, "cls4": 4}[self.features]
 
 
@@ -107,6 +108,7 @@ class Label(_Part):
 
     @property
     def is_answered(self) -> bool:
+        """False where an answer would be invented."""
         return "direct" in self.supervision
 
 
@@ -198,7 +200,9 @@ def load(path: Path) -> Artifact:
     return artifact
 
 
-def save(path: Path, manifest: Manifest, backbone: Tensors, head: Tensors, texts: Mapping[str, str] | None = None) -> Artifact:
+def save(
+    path: Path, manifest: Manifest, backbone: Tensors, head: Tensors, texts: Mapping[str, str] | None = None
+) -> Artifact:
     """Writes an artifact into an empty or new folder and loads it back. `texts` are files for people (card.md).
 
     `manifest.files` is filled in here. Raises ArtifactError if it would not load, FileExistsError if the
@@ -268,4 +272,6 @@ def _check_shapes(artifact: Artifact) -> None:
         if broken := [name for name, tensor in tensors.items() if not np.isfinite(tensor).all()]:
             raise ArtifactError(f"{artifact.path}: {file}: {broken[0]} holds values that are not finite")
     if manifest.embedding.dim != backbone.dim:
-        raise ArtifactError(f"{artifact.path}: embedding.dim is {manifest.embedding.dim}, the backbone's {backbone.dim}")
+        raise ArtifactError(
+            f"{artifact.path}: embedding.dim is {manifest.embedding.dim}, the backbone's {backbone.dim}"
+        )

@@ -38,7 +38,10 @@ def build(spec: BackboneSpec, bands: int, **more: object) -> VisionTransformer:
 
 
 def load(spec: BackboneSpec, bands: int, weights: Mapping[str, Tensor]) -> VisionTransformer:
-    """A model in evaluation mode with exactly these weights, as float32. Raises ArtifactError naming what does not fit."""
+    """A model in evaluation mode with exactly these weights, as float32.
+
+    Raises ArtifactError naming the first tensor that does not fit.
+    """
     model = build(spec, bands)
     own = model.state_dict()
     if missing := sorted(own.keys() - weights.keys()):

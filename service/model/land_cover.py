@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,15 +21,17 @@ class LandCover:
     labels: list[str]  #: labels and groups at or over their thresholds, likeliest first
 
 
-def group_logit(members: NDArray[np.floating], axis: int = -1) -> NDArray[np.floating]:
+def group_logit(members: NDArray[Any], axis: int = -1) -> NDArray[Any]:
     """Logit of "at least one": noisy-or of independent members, 1 − Π(1 − σ(z)), without loss at either end."""
     softplus = np.logaddexp(0, members).sum(axis=axis)  # −log Π(1 − σ)
-    return softplus + np.log(-np.expm1(-np.maximum(softplus, 1e-30)))
+    logit: NDArray[Any] = softplus + np.log(-np.expm1(-np.maximum(softplus, 1e-30)))
+    return logit
 
 
-def sigmoid(logits: NDArray[np.floating]) -> NDArray[np.floating]:
+def sigmoid(logits: NDArray[Any]) -> NDArray[Any]:
     """Element by element, without overflow."""
-    return np.exp(-np.logaddexp(0, -logits))
+    probabilities: NDArray[Any] = np.exp(-np.logaddexp(0, -logits))
+    return probabilities
 
 
 def read(
@@ -44,7 +47,7 @@ def read(
         group.name: float(sigmoid(group_logit(exact[[position[member] for member in group.members]])))
         for group in groups
     }
-    bounds = {part.name: part.threshold for part in (*labels, *groups)}
+    bounds = {label.name: label.threshold for label in labels} | {group.name: group.threshold for group in groups}
     told = {name: p for name, p in {**probabilities, **of_groups}.items() if p is not None}
     over = [name for name, p in told.items() if (bound := _bound(threshold, bounds[name])) is not None and p >= bound]
     return LandCover(probabilities, of_groups, sorted(over, key=lambda name: -told[name]))

@@ -51,8 +51,8 @@ REFERENCE = Recipe(
 )  # fmt: skip
 #: Half the jitter, hardly any grey and no inversion: the colour of ground is what tells its cover.
 OVERHEAD = Recipe(
-    orientations=True, gain=0.2, offset=0.1, brightness=0.2, contrast=0.2, saturation=0.1, hue=0.05, grey=0.05, solarize=0,
-    blur=(1.0, 0.1, 0.5),
+    orientations=True, gain=0.2, offset=0.1, brightness=0.2, contrast=0.2, saturation=0.1, hue=0.05, grey=0.05,
+    solarize=0, blur=(1.0, 0.1, 0.5),
 )  # fmt: skip
 RECIPES = {"overhead": OVERHEAD, "reference": REFERENCE}
 
@@ -66,6 +66,7 @@ class Chance:
         self._order = random.Random(seed)
 
     def uniform(self, low: float, high: float, *shape: int) -> Tensor:
+        """Float32 in low … high."""
         return torch.rand(shape, generator=self._generator, device=self.device) * (high - low) + low
 
     def with_probability(self, probability: float, count: int) -> Tensor:
@@ -73,6 +74,7 @@ class Chance:
         return torch.rand(count, generator=self._generator, device=self.device) < probability
 
     def order(self, count: int) -> list[int]:
+        """0 … count − 1, shuffled."""
         return self._order.sample(range(count), count)
 
 
@@ -95,7 +97,13 @@ def multi_crop(images: Tensor, views: Views, recipe: Recipe, chance: Chance) -> 
 
 
 def crop(
-    pixels: Tensor, size: int, scale: tuple[float, float], recipe: Recipe, blur_p: float, solarize_p: float, chance: Chance
+    pixels: Tensor,
+    size: int,
+    scale: tuple[float, float],
+    recipe: Recipe,
+    blur_p: float,
+    solarize_p: float,
+    chance: Chance,
 ) -> Tensor:
     """One crop of each image, N × C × size × size in 0–1, through every transform of the recipe."""
     x = random_resized_crop(pixels, size, scale, recipe.orientations, chance)

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.functional import linear, log_softmax, normalize, softmax
 
 STUDENT_TEMPERATURE = 0.1
 CENTRE_MOMENTUM = 0.9
@@ -33,12 +33,13 @@ class Head(nn.Module):
         nn.init.kaiming_uniform_(self.prototypes, a=math.sqrt(5))  # as nn.Linear; only the directions count
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(F.normalize(self.mlp(x), dim=-1, eps=1e-6), F.normalize(self.prototypes, dim=-1))
+        """Embeddings to cosines."""
+        return linear(normalize(self.mlp(x), dim=-1, eps=1e-6), normalize(self.prototypes, dim=-1))
 
 
 def centred(logits: Tensor, temperature: float, centre: Tensor) -> Tensor:
     """Teacher probabilities as in the paper: softmax of what exceeds the running mean of each prototype."""
-    return F.softmax((logits - centre) / temperature, dim=-1)
+    return softmax((logits - centre) / temperature, dim=-1)
 
 
 def balanced(logits: Tensor, temperature: float, rounds: int = 3) -> Tensor:
@@ -47,7 +48,7 @@ def balanced(logits: Tensor, temperature: float, rounds: int = 3) -> Tensor:
     Balance comes from the batch itself, not from a mean over past ones, so targets are sharp from the start.
     On EuroSAT and two cores it learnt faster than centring (see training/README.md).
     """
-    q = F.softmax(logits.double() / temperature, dim=-1)
+    q = softmax(logits.double() / temperature, dim=-1)
     for _ in range(rounds):
         q = q / q.sum(0, keepdim=True).clamp(min=1e-300)
         q = q / q.sum(1, keepdim=True)
@@ -59,9 +60,10 @@ def cross_view_loss(student: Tensor, targets: Tensor, views: int) -> Tensor:
 
     `student` is (views · N) × prototypes logits, global views first; `targets` 2N × prototypes probabilities.
     """
-    log_p = F.log_softmax(student / STUDENT_TEMPERATURE, dim=-1).unflatten(0, (views, -1))
+    log_p = log_softmax(student / STUDENT_TEMPERATURE, dim=-1).unflatten(0, (views, -1))
     pairs = -torch.einsum("tnk,snk->ts", targets.unflatten(0, (2, -1)), log_p) / log_p.shape[1]
-    return (pairs.sum() - pairs.diagonal().sum()) / (pairs.numel() - 2)
+    loss: Tensor = (pairs.sum() - pairs.diagonal().sum()) / (pairs.numel() - 2)
+    return loss
 
 
 def entropy(probabilities: Tensor) -> Tensor:
@@ -78,6 +80,6 @@ def clip_each(parameters: Iterable[Tensor]) -> None:
 
 
 @torch.no_grad()
-def follow(teacher: list[Tensor], student: list[Tensor], momentum: float) -> None:
+def follow(teacher: Iterable[Tensor], student: Iterable[Tensor], momentum: float) -> None:
     """teacher ← momentum · teacher + (1 − momentum) · student."""
-    torch._foreach_lerp_(teacher, student, 1 - momentum)
+    torch._foreach_lerp_(list(teacher), list(student), 1 - momentum)

@@ -66,10 +66,12 @@ class Config:
     @classmethod
     def read(cls, run: Run) -> Config:
         """Of a run that was begun. Raises FileNotFoundError before."""
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in run.config().items()})
+        saved: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in run.config().items()}
+        return cls(**saved)
 
     @property
     def views(self) -> Views:
+        """Sizes of the crops."""
         return Views(self.global_px, self.local_px, self.local_crops, self.global_scale, self.local_scale)
 
     @property
@@ -88,14 +90,16 @@ class Network(nn.Module):
         self.head = method.Head(spec.dim, prototypes)
 
     def forward(self, *crops: Tensor) -> Tensor:
-        """Crops of several sizes, each N_i × C × size_i², to ΣN_i × prototypes: a backbone pass a size, one head pass."""
+        """Crops of several sizes, each N_i × C × size_i², to ΣN_i × prototypes; one backbone pass a size."""
         return self.head(torch.cat([self.backbone(crop) for crop in crops]))  # type: ignore[no-any-return]  # nn.Module says Any
 
 
 class Pretraining:
     """A run in memory: what it was begun with, its networks, and the step it has come to."""
 
-    def __init__(self, run: Run, config: Config, stores: Sequence[Store], positions: Sequence[NDArray[np.int64]]) -> None:
+    def __init__(
+        self, run: Run, config: Config, stores: Sequence[Store], positions: Sequence[NDArray[np.int64]]
+    ) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if self.device.type == "cpu":
             _tune_for_cpu()
@@ -133,7 +137,7 @@ class Pretraining:
         """To the end, from wherever it stands. SIGTERM saves and ends the program with 143."""
         stopping = False
 
-        def stop(number: int, frame: FrameType | None) -> None:
+        def stop(_number: int, _frame: FrameType | None) -> None:
             nonlocal stopping
             stopping = True
 
@@ -178,7 +182,7 @@ class Pretraining:
         loss = method.cross_view_loss(student, targets, 2 + config.local_crops)
         for optimizer in self.optimizers.values():
             optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         parameters = list(self.student.parameters())
         method.clip_each(parameters)
         if self.step < config.freeze_epochs * self.steps_an_epoch:

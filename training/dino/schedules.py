@@ -1,4 +1,4 @@
-"""What changes over a run: learning rate, weight decay, teacher momentum, teacher temperature. Functions of the step."""
+"""What changes over a run, as functions of the step."""
 
 from __future__ import annotations
 

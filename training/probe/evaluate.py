@@ -15,7 +15,7 @@ from training.stores.store import Store
 
 
 def evaluate(representation: Representation, store: Store, cache: Path) -> dict[str, Any]:
-    """One entry of evaluation.json. A store with one label an image is judged by accuracy, any other by average precision.
+    """One entry of evaluation.json: accuracy for a store with one label an image, else average precision.
 
     Heads learn from train and choose their penalty on validation; the numbers are of test alone.
     Raises ValueError for a store without labels or without one of the splits.
@@ -47,15 +47,28 @@ def _accuracy(found: Any, store: Store, parts: dict[str, Any]) -> dict[str, floa
 def table(entries: Sequence[dict[str, Any]]) -> str:
     """Entries as a Markdown table, a row a representation, a column a figure of a store."""
     figures = ("linear_accuracy", "knn_accuracy", "macro", "micro")
-    heads = {"linear_accuracy": "linear accuracy", "knn_accuracy": "kNN accuracy", "macro": "macro AP", "micro": "micro AP"}
+    heads = {
+        "linear_accuracy": "linear accuracy",
+        "knn_accuracy": "kNN accuracy",
+        "macro": "macro AP",
+        "micro": "micro AP",
+    }
     wanted = [(e["store"], figure) for e in entries for figure in figures if figure in e]
     wanted = list(dict.fromkeys(wanted))
     rows = [["representation", *(f"{store} {heads[figure]}" for store, figure in wanted)]]
     for name in dict.fromkeys(e["representation"] for e in entries):
-        own = {(e["store"], figure): e[figure] for e in entries if e["representation"] == name for figure in figures if figure in e}
+        own = {
+            (e["store"], figure): e[figure]
+            for e in entries
+            if e["representation"] == name
+            for figure in figures
+            if figure in e
+        }
         rows.append([name, *(f"{own[key]:.3f}" if key in own else "" for key in wanted)])
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
+    ]
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
     return "\n".join(lines)
 

@@ -40,7 +40,7 @@ def _compute(representation: Representation, store: Store, values: Path, state: 
             found = representation(store.images[start : start + BATCH])
             if kept is None:
                 mode = "r+" if done else "w+"
-                kept = np.lib.format.open_memmap(values, mode, np.float32, (total, found.shape[1]))  # type: ignore[no-untyped-call]
+                kept = np.lib.format.open_memmap(values, mode, np.float32, (total, found.shape[1]))
             kept[start : start + len(found)] = found
             reached = start + len(found)
             if reached == total or (start // BATCH + 1) % (SAVE_EVERY // BATCH) == 0:

@@ -67,7 +67,7 @@ def _minimise(
     def closure() -> float:
         solver.zero_grad()
         value = loss(x @ weight.T + bias) + 0.5 * penalty * weight.square().sum()
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         return float(value)
 
     solver.step(closure)

@@ -35,7 +35,7 @@ def columns(logits: NDArray[np.float32], supervision: Supervision) -> Columns:
 
 
 def average_precision(answers: Columns) -> dict[str, float | dict[str, float | None]]:
-    """`macro` over the columns that have a positive, `micro` over all entries, and `per_label` (null without a positive)."""
+    """`macro` over the columns with a positive, `micro` over all entries, `per_label` (null without a positive)."""
     given = torch.from_numpy(answers.probabilities), torch.from_numpy(answers.truth.astype(np.int64))
     count = len(answers.names)
     each = multilabel_average_precision(*given, count, average="none", ignore_index=UNKNOWN).tolist()

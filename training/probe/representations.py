@@ -23,8 +23,15 @@ PERCENTILES = (5, 25, 50, 75, 95)
 class Representation(Protocol):
     """Patches to features, the same features for the same patch whatever stands beside it."""
 
-    name: str
-    key: str  #: changes whenever the features would
+    @property
+    def name(self) -> str:
+        """Of its row in the table."""
+        ...
+
+    @property
+    def key(self) -> str:
+        """Changes whenever the features would."""
+        ...
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """N × H × W × C to N × features."""
@@ -72,10 +79,12 @@ class Transformer:
         resized = np.stack([resize(image, self._spec.image_size) for image in images])
         batch = torch.from_numpy(normalise(resized, self._mean, self._std)).to(self._device)
         features, _ = backbone.cls_and_tokens(self._model, batch, self._blocks)
-        return features.cpu().numpy()  # type: ignore[no-any-return]  # torch says Any
+        return features.cpu().numpy()
 
 
-def untrained(spec: BackboneSpec, bands: int, mean: tuple[float, ...], std: tuple[float, ...], blocks: int = 1) -> Transformer:
+def untrained(
+    spec: BackboneSpec, bands: int, mean: tuple[float, ...], std: tuple[float, ...], blocks: int = 1
+) -> Transformer:
     """The same backbone before any training, seed 0."""
     torch.manual_seed(0)
     return Transformer("untrained", spec, backbone.build(spec, bands).state_dict(), bands, mean, std, blocks)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
-import torch
 from safetensors.numpy import save_file
 
 from service.model.artifact import Group, Label

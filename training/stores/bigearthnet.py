@@ -18,7 +18,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from service.imagery.patches import InputSpec, ReadOptions, Source as Tile
+from service.imagery.patches import InputSpec, ReadOptions, TileFile
 from training.stores.decoding import decode_all, wkt
 from training.stores.nomenclature import BIGEARTHNET_19, to_bigearthnet_19
 from training.stores.store import Card, Entry, Row, Source
@@ -83,8 +83,8 @@ def read(
     )
     spec = InputSpec(bands, PATCH_PX, GSD_M, DIVISOR)
 
-    def load(name: str) -> list[Tile]:
-        return [Tile(_band_file(patches[name], band).read_bytes(), band) for band in bands]
+    def load(name: str) -> list[TileFile]:
+        return [TileFile(_band_file(patches[name], band).read_bytes(), band) for band in bands]
 
     def entries(chosen: Sequence[str]) -> Iterable[Entry]:
         for name, tile in decode_all(chosen, load, spec, ReadOptions(boa_offset=0)):
@@ -178,7 +178,7 @@ def _names(file: Path | None) -> set[str]:
 
 
 def _from_parquet(file: Path) -> Metadata:
-    """reBEN's metadata (patch_id, split, contains_…) or the builder's table (name, original_split, new_labels, snow, …)."""
+    """reBEN's metadata (patch_id, split, …) or the builder's table (name, original_split, new_labels, …)."""
     wanted = (
         "patch_id", "name", "labels", "new_labels", "split", "original_split", "country", "season",
         "snow", "contains_seasonal_snow", "cloud_or_shadow", "contains_cloud_or_shadow",

@@ -8,7 +8,7 @@ from typing import Any
 
 from service.imagery import pool as decode
 from service.imagery.errors import ImageryError
-from service.imagery.patches import InputSpec, ReadOptions, Source
+from service.imagery.patches import InputSpec, ReadOptions, TileFile
 from service.settings import usable_cpus
 
 AT_ONCE = 64  # tiles read from disk and under way together
@@ -16,15 +16,13 @@ TIMEOUT_S, MEMORY_MB = 60.0, 4000  # more than the service gives: scenes on one'
 
 
 def decode_all(
-    names: Sequence[str], load: Callable[[str], list[Source]], spec: InputSpec, options: ReadOptions
+    names: Sequence[str], load: Callable[[str], list[TileFile]], spec: InputSpec, options: ReadOptions
 ) -> Iterator[tuple[str, decode.Tile | str]]:
     """(name, tile) of each name in order, with the reason in place of the tile where it cannot be read.
 
     Patches are resized to `spec.patch_px` a side where they differ.
     """
-    workers = decode.DecodePool(
-        spec, spec.patch_px, workers=usable_cpus(), timeout_s=TIMEOUT_S, memory_mb=MEMORY_MB
-    )
+    workers = decode.DecodePool(spec, spec.patch_px, workers=usable_cpus(), timeout_s=TIMEOUT_S, memory_mb=MEMORY_MB)
 
     async def one(name: str) -> decode.Tile | str:
         try:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.imagery.patches import InputSpec, ReadOptions, Source as Tile
+from service.imagery.patches import InputSpec, ReadOptions, TileFile
 from training.stores.decoding import decode_all, wkt
 from training.stores.store import SPLITS, Card, Entry, Row, Source
 
@@ -28,7 +28,7 @@ def read(
     folder: Path, name: str, spec: InputSpec, labels: Path | None = None, file_bands: tuple[str, ...] | None = None,
     boa_offset: int | None = None, scale: float | None = None,
 ) -> Source:  # fmt: skip
-    """Every GeoTIFF below `folder`. `spec` says what a patch is; `file_bands`, `boa_offset` and `scale` as in `ReadOptions`.
+    """Every GeoTIFF below `folder`; `spec` says what a patch is, the last three are those of `ReadOptions`.
 
     `labels` is a CSV with the columns file (path below the folder), labels (separated by |) and, if
     wanted, split; without it 60 / 20 / 20 by a hash of the file's path. Files it does not name stay unlabelled.
@@ -51,14 +51,16 @@ def read(
     options = ReadOptions(file_bands, boa_offset, scale, LARGEST_SCENE_PX)
 
     def entries(names: Sequence[str]) -> Iterable[Entry]:
-        for file, tile in decode_all(names, lambda one: [Tile((folder / one).read_bytes())], spec, options):
+        for file, tile in decode_all(names, lambda one: [TileFile((folder / one).read_bytes())], spec, options):
             if isinstance(tile, str):
                 yield Entry(file, reason=tile)
                 continue
             known = labelled.get(file)
             rows = tuple(
                 Row(
-                    patch_id=f"{Path(file).stem}_{facts.window[0]}_{facts.window[1]}" if len(tile.facts) > 1 else Path(file).stem,
+                    patch_id=f"{Path(file).stem}_{facts.window[0]}_{facts.window[1]}"
+                    if len(tile.facts) > 1
+                    else Path(file).stem,
                     split=known.split if known else None,
                     labels=known.labels if known else (),
                     geometry=wkt(facts.footprint),

@@ -1,8 +1,8 @@
 """A store: patches as one memory-mapped array with an index, made once and read by all of training.
 
-    store.json      what the images are: shape, bands, ground size, stretch, labels, splits, source, licence
-    images.npy      uint8, N × H × W × C, stretched and clipped already
-    index.parquet   row i describes image i
+store.json      what the images are: shape, bands, ground size, stretch, labels, splits, source, licence
+images.npy      uint8, N × H × W × C, stretched and clipped already
+index.parquet   row i describes image i
 """
 
 from __future__ import annotations
@@ -206,9 +206,13 @@ class _Half:
     def add(self, entry: Entry) -> None:
         for image in entry.images:
             if image.shape != self._source.card.image_shape or image.dtype != np.uint8:
-                raise ValueError(f"{entry.name}: image is {image.dtype} {image.shape}, not {self._source.card.image_shape}")
+                raise ValueError(
+                    f"{entry.name}: image is {image.dtype} {image.shape}, not {self._source.card.image_shape}"
+                )
             self._images_waiting.append(image.tobytes())
-        line = {"name": entry.name, "reason": entry.reason} if entry.reason else {"rows": [asdict(r) for r in entry.rows]}
+        line = (
+            {"name": entry.name, "reason": entry.reason} if entry.reason else {"rows": [asdict(r) for r in entry.rows]}
+        )
         self._lines.append(line)
         self._lines_waiting.append(json.dumps(line) + "\n")
         self.count += len(entry.images)
@@ -216,7 +220,10 @@ class _Half:
             self._flush()
 
     def _flush(self) -> None:
-        for file, waiting in ((self._images_file, b"".join(self._images_waiting)), (self._progress_file, "".join(self._lines_waiting))):
+        for file, waiting in (
+            (self._images_file, b"".join(self._images_waiting)),
+            (self._progress_file, "".join(self._lines_waiting)),
+        ):
             file.write(waiting)  # type: ignore[arg-type]  # bytes to one, text to the other
             file.flush()
             os.fsync(file.fileno())
@@ -231,8 +238,15 @@ class _Half:
         pq.write_table(pa.Table.from_pylist(rows, SCHEMA), self._path / _INDEX)
         rejected = [line for line in self._lines if "reason" in line]
         saved = {"version": VERSION, **asdict(card), "shape": [len(rows), *card.image_shape], "dtype": "uint8"}
-        saved |= {"splits": {str(s): sum(row["split"] == s for row in rows) for s in (*SPLITS, None)}, "rejected": rejected}
-        saved |= {"created": datetime.now(UTC).isoformat(timespec="seconds"), "complete": True, "fingerprint": self._fingerprint}
+        saved |= {
+            "splits": {str(s): sum(row["split"] == s for row in rows) for s in (*SPLITS, None)},
+            "rejected": rejected,
+        }
+        saved |= {
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "complete": True,
+            "fingerprint": self._fingerprint,
+        }
         del saved["image_shape"]
         unfinished = self._path / (_CARD + ".new")
         unfinished.write_text(json.dumps(saved, indent=1, ensure_ascii=False))
