@@ -12,7 +12,7 @@ import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 from PIL import Image
-from rasterio._err import CPLE_BaseError  # what GDAL raises where rasterio does not translate it
+from rasterio._err import CPLE_BaseError, CPLE_OutOfMemoryError  # what GDAL raises where rasterio does not translate it
 from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader, MemoryFile
@@ -229,7 +229,17 @@ def _opened(data: bytes, options: ReadOptions) -> Iterator[DatasetReader]:
                 _refuse_what_cannot_be_read(dataset, options.max_pixels)
                 yield dataset
         except GDAL_ERRORS as error:
+            if _ran_out_of_memory(error):
+                raise MemoryError from error
             raise ImageryError("corrupt", "The file is a TIFF, but its image data cannot be decoded.") from error
+
+
+def _ran_out_of_memory(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, CPLE_OutOfMemoryError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _refuse_what_cannot_be_read(dataset: DatasetReader, max_pixels: int) -> None:

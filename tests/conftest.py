@@ -1,0 +1,145 @@
+"""What many tests need: GeoTIFFs, artifacts and services that are real, only small."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from service.model import artifact as artifacts
+
+ROOT = Path(__file__).parents[1]
+SHARED_DATA = Path(os.environ.get("SHARED_DATA", ROOT.parent / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real imagery that is not part of the repository."""
+    if not SHARED_DATA.exists():
+        pytest.skip(f"no imagery at {SHARED_DATA} (set SHARED_DATA)")
+    return SHARED_DATA
+
+
+def save_tiny_artifact(folder: Path, bands: tuple[str, ...] = ("B04", "B03", "B02")) -> artifacts.Artifact:
+    """ViT-Tiny/8 at 32 px with random weights; two labels told, two only within a group, one not at all."""
+    import torch
+
+    from service.model import backbone
+
+    torch.manual_seed(0)
+    spec = artifacts.BackboneSpec(timm="vit_tiny_patch16_224", patch_size=8, dim=192, image_size=32)
+    weights = backbone.build(spec, len(bands)).state_dict()
+    labels = (
+        artifacts.Label(name="field", threshold=0.3, supervision=("direct",)),
+        artifacts.Label(name="town", threshold=0.6, supervision=("direct",)),
+        artifacts.Label(name="lake", supervision=("group",)),
+        artifacts.Label(name="sea", supervision=("group",)),
+        artifacts.Label(name="desert"),
+    )
+    manifest = artifacts.Manifest(
+        name="tiny",
+        version="1",
+        created="2026-01-01T00:00:00+00:00",
+        licence="Apache-2.0",
+        attribution="nobody",
+        backbone=spec,
+        embedding=artifacts.EmbeddingSpec(dim=192),
+        input=artifacts.InputModel(
+            bands=bands, patch_px=120, gsd_m=10, divisor=2000, mean=(0.4,) * len(bands), std=(0.2,) * len(bands)
+        ),
+        head=artifacts.HeadSpec(features="cls"),
+        labels=labels,
+        groups=(artifacts.Group(name="Water (any)", members=("lake", "sea"), threshold=0.5),),
+        training=artifacts.Training(stores=("none",), images=0, epochs=0, seed=0),
+        files={},
+    )
+    chance = np.random.default_rng(0)
+    head = {"weight": chance.normal(0, 0.1, (5, 192)).astype(np.float32), "bias": np.zeros(5, np.float32)}
+    return artifacts.save(folder, manifest, {name: value.half().numpy() for name, value in weights.items()}, head)
+
+
+@pytest.fixture(scope="session")
+def tiny_artifact(tmp_path_factory: pytest.TempPathFactory) -> artifacts.Artifact:
+    return save_tiny_artifact(tmp_path_factory.mktemp("artifact"))
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service in a process of its own."""
+
+    process: subprocess.Popen[str]
+    url: str
+    log: Path
+
+    def wait_until_ready(self, seconds: float = 60) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if self.process.poll() is not None:
+                raise AssertionError(f"the service ended with {self.process.returncode}: {self.log.read_text()}")
+            try:
+                if httpx.get(f"{self.url}/ping", timeout=5).status_code == 200:
+                    return
+            except httpx.TransportError:
+                pass
+            time.sleep(0.05)
+        raise AssertionError(f"not ready after {seconds} s: {self.log.read_text()}")
+
+    def post(self, body: bytes, accept: str = "application/json", kind: str = "image/tiff", **query: str) -> httpx.Response:
+        headers = {"Content-Type": kind, "Accept": accept}
+        return httpx.post(f"{self.url}/invocations", content=body, headers=headers, params=query, timeout=60)
+
+
+StartService = Callable[..., Service]
+
+
+def start_service(folder: Path, model: Path, **settings: str) -> Service:
+    """Starts `python -m service` on a free port; does not wait."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment: Mapping[str, str] = os.environ | {
+        "MODEL_DIR": str(model),
+        "SAGEMAKER_BIND_TO_PORT": str(port),
+        "DECODE_WORKERS": "2",
+        "PYTHONPATH": str(ROOT),
+        **settings,
+    }
+    log = folder / f"service-{port}.log"
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "service", "serve"], env=environment, stderr=file, stdout=file, text=True, cwd=folder
+        )
+    return Service(process, f"http://127.0.0.1:{port}", log)
+
+
+@pytest.fixture
+def start(tmp_path: Path, tiny_artifact: artifacts.Artifact) -> Iterator[StartService]:
+    """Starts services that end with the test."""
+    started: list[Service] = []
+
+    def begin(model: Path | None = None, **settings: str) -> Service:
+        started.append(start_service(tmp_path, model or tiny_artifact.path, **settings))
+        return started[-1]
+
+    yield begin
+    for service in started:
+        service.process.kill()
+        service.process.wait()
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory, tiny_artifact: artifacts.Artifact) -> Iterator[Service]:
+    """One ready service for all tests that only ask it things."""
+    running = start_service(tmp_path_factory.mktemp("service"), tiny_artifact.path)
+    running.wait_until_ready()
+    yield running
+    running.process.kill()
+    running.process.wait()
