@@ -27,9 +27,10 @@ def create(featurizer: Featurizer, settings: Settings, metrics: Metrics) -> Fast
         title="aerial-featurizer",
         description="Overhead imagery in, embeddings and land cover out.",
         version=featurizer.artifact.manifest.version,
-        max_body_size=int(settings.max_body_mb * 1e6),
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
+
+    app.add_middleware(bodies.BodyLimit, largest=int(settings.max_body_mb * 1e6))
 
     @app.get("/ping", summary="Health", responses=openapi.PING, response_class=Response)
     async def ping() -> Response:
@@ -112,7 +113,7 @@ def _service_error(error: Exception) -> ServiceError:
     if isinstance(error, ServiceError):
         return error
     if isinstance(error, HTTPException):
-        codes = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
+        codes = {404: "not_found", 405: "method_not_allowed"}
         if error.status_code in codes:
             return ServiceError(codes[error.status_code], str(error.detail))
     return ServiceError("internal", "Something went wrong inside the service.")

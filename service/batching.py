@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from service.model.engine import Engine, Output
 
 LARGEST_BATCH = 16  # on two cores a larger one gains nothing and delays what waits
 SMOOTHING = 0.2  # weight of the newest batch in the seconds a patch takes
+log = logging.getLogger("service")
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ class Batcher:
                         ServiceError("engine_failed", "The model failed on this batch; try again.")
                     )
                     job.result.exception()  # seen, even if the caller has left
-            self.last_error: Exception | None = error
+            log.error("a batch of %d patches failed", len(images), exc_info=error)
             return
         took = (time.perf_counter() - started) / len(images)
         known = self._seconds_a_patch

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import ServiceError
 from service.imagery.bands import band_at_the_end, canonical, is_band
@@ -36,6 +37,37 @@ class Part:
     data: bytes
 
 
+@dataclass(frozen=True)
+class BodyLimit:
+    """Refuses a body over `largest` bytes while it comes in, announced or not, as ServiceError body_too_large."""
+
+    app: ASGIApp
+    largest: int
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        size = int(dict(scope["headers"]).get(b"content-length", 0))  # the server has checked that it is a number
+        received = 0
+
+        async def limited() -> Message:
+            nonlocal received
+            if size <= self.largest:
+                message = await receive()
+                received += len(message.get("body", b""))
+            if max(size, received) > self.largest:
+                raise ServiceError(
+                    "body_too_large",
+                    f"The body is over {self.largest / 1e6:g} MB; send fewer tiles at a time, or smaller windows.",
+                    limits={"max_body_mb": self.largest / 1e6},
+                )
+            return message
+
+        await self.app(scope, limited, send)
+
+
 async def read(request: Request, media_type: str, bands: Sequence[str], max_instances: int) -> list[TileRequest]:
     """The tiles of a request; `bands` are the model's. Raises ServiceError for a body that holds none."""
     if media_type in TIFF_TYPES:
@@ -61,8 +93,8 @@ async def _parts(request: Request, max_files: int) -> list[Part]:
                 for field, value in form.multi_items()
                 if isinstance(value, UploadFile)
             ]
-    except MultiPartException as error:
-        detail = f"The multipart form cannot be read ({error.message}): send every GeoTIFF as a file of the form."
+    except HTTPException as error:
+        detail = f"The multipart form cannot be read ({error.detail}): send every GeoTIFF as a file of the form."
         raise ServiceError("bad_multipart", detail) from None
 
 

@@ -161,6 +161,7 @@ class Featurizer:
             self._decoding -= 1
         output = await self._batcher.run(decoded.images, tokens)
         self._worked_at = time.monotonic()
+        self._metrics.patches.inc(len(decoded.facts))
         return [
             Prediction(
                 tile.id,

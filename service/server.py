@@ -23,6 +23,13 @@ log = logging.getLogger("service")
 class _Server(uvicorn.Server):
     """uvicorn that leaves signals to us: it would close its sockets first and end with the signal's number."""
 
+    async def serve_or_fail(self) -> None:
+        """Raises OSError where uvicorn would end the program, as on a port in use."""
+        try:
+            await self.serve()
+        except SystemExit:
+            raise OSError(f"port {self.config.port} cannot be listened on: is it in use?") from None
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
@@ -46,22 +53,21 @@ async def _serve(artifact: Artifact, settings: Settings) -> int:
     )
     server = _Server(config)
     living = asyncio.create_task(featurizer.live())
-    listening = asyncio.create_task(server.serve())
+    listening = asyncio.create_task(server.serve_or_fail())
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     asked_to_stop = asyncio.create_task(stopping.wait())
 
     await asyncio.wait({living, listening, asked_to_stop}, return_when=asyncio.FIRST_COMPLETED)
-    broken = living.exception() if living.done() else None
+    broken = next((task.exception() for task in (living, listening) if task.done()), None)
     if broken is not None:
         log.error("cannot serve: %s", " ".join(str(broken).split()) or type(broken).__name__)
     elif not listening.done():
         await _drain(featurizer)
     server.should_exit = True
     living.cancel()
-    with contextlib.suppress(SystemExit):
-        await listening
+    await asyncio.gather(living, listening, return_exceptions=True)
     await featurizer.close()
     return 0 if stopping.is_set() and broken is None else 1
 

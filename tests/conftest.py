@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+
 from service.model import artifact as artifacts
 
 ROOT = Path(__file__).parents[1]
@@ -92,7 +93,9 @@ class Service:
             time.sleep(0.05)
         raise AssertionError(f"not ready after {seconds} s: {self.log.read_text()}")
 
-    def post(self, body: bytes, accept: str = "application/json", kind: str = "image/tiff", **query: str) -> httpx.Response:
+    def post(
+        self, body: bytes, accept: str = "application/json", kind: str = "image/tiff", **query: str
+    ) -> httpx.Response:
         headers = {"Content-Type": kind, "Accept": accept}
         return httpx.post(f"{self.url}/invocations", content=body, headers=headers, params=query, timeout=60)
 

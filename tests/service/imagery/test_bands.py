@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from service.imagery.bands import band_at_the_end, canonical, is_band
 
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 from affine import Affine
 from rasterio.warp import transform_geom
+
 from service.imagery.errors import ImageryError
 from service.imagery.patches import InputSpec, Patch, ReadOptions, TileFile
 from service.imagery.reader import read_tile
@@ -196,7 +198,7 @@ def test_a_south_up_footprint_still_turns_counter_clockwise() -> None:
     assert upright.facts.footprint is not None
     ring, other = patch.facts.footprint["coordinates"][0], upright.facts.footprint["coordinates"][0]
     assert {*map(tuple, ring)} == {*map(tuple, other)}
-    area = sum(a[0] * b[1] - b[0] * a[1] for a, b in zip(ring, ring[1:], strict=False))
+    area = sum(a[0] * b[1] - b[0] * a[1] for a, b in pairwise(ring))
     assert area > 0
 
 

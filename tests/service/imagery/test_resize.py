@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 from PIL import Image
+
 from service.imagery.resize import normalise, resize
 
 

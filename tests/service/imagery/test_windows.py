@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from service.imagery.errors import ImageryError
 from service.imagery.windows import cut
 

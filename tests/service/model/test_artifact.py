@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from service.model.artifact import BACKBONE, HEAD, MANIFEST, Artifact, ArtifactError, load, save
+from service.model.engine import choose
+
+
+@pytest.fixture
+def copy(tiny_artifact: Artifact, tmp_path: Path) -> Path:
+    """A copy of the tiny artifact that a test may spoil."""
+    return Path(shutil.copytree(tiny_artifact.path, tmp_path / "copy"))
+
+
+def reason(folder: Path) -> str:
+    with pytest.raises(ArtifactError) as error:
+        load(folder)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def rewrite(folder: Path, change: Callable[[dict[str, object]], object]) -> None:
+    """Changes model.json as somebody with an editor would."""
+    content = json.loads((folder / MANIFEST).read_text())
+    change(content)
+    (folder / MANIFEST).write_text(json.dumps(content))
+
+
+def resign(folder: Path) -> None:
+    """Makes the digests right again, so that what lies behind them is looked at."""
+    import hashlib
+
+    digests = {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in folder.iterdir() if f.name != MANIFEST}
+    rewrite(folder, lambda content: content.update(files=digests))
+
+
+def test_what_is_saved_is_loaded(tiny_artifact: Artifact, copy: Path) -> None:
+    loaded = load(copy)
+    assert loaded.manifest == tiny_artifact.manifest
+    assert loaded.sha256 == tiny_artifact.sha256
+    assert loaded.backbone["pos_embed"].dtype == np.float16
+    assert loaded.head["weight"].shape == (5, 192)
+
+
+def test_a_missing_file_is_refused_by_name(copy: Path) -> None:
+    (copy / BACKBONE).unlink()
+    assert f"missing: {BACKBONE}" in reason(copy)
+
+
+def test_a_missing_manifest_is_refused_by_name(copy: Path) -> None:
+    (copy / MANIFEST).unlink()
+    assert f"{MANIFEST} is missing" in reason(copy)
+
+
+def test_an_extra_file_is_refused_by_name(copy: Path) -> None:
+    (copy / "code").mkdir()
+    (copy / "code" / "inference.py").write_text("import os")
+    assert "code/inference.py" in reason(copy)
+
+
+def test_altered_weights_are_refused_by_name(copy: Path) -> None:
+    content = bytearray((copy / BACKBONE).read_bytes())
+    content[-1] ^= 1
+    (copy / BACKBONE).write_bytes(content)
+    assert f"{BACKBONE} was altered" in reason(copy)
+
+
+def test_a_label_list_of_another_length_than_the_head_is_refused(copy: Path) -> None:
+    rewrite(copy, lambda content: content["labels"].pop())  # type: ignore[attr-defined]
+    assert reason(copy).endswith(f"{HEAD}: weight is 5×192, but {MANIFEST} asks for 4×192")
+
+
+def test_an_unknown_field_is_refused_by_name(copy: Path) -> None:
+    rewrite(copy, lambda content: content.update(pickle="model.pkl"))
+    assert "pickle" in reason(copy)
+
+
+def test_a_backbone_from_elsewhere_is_refused(copy: Path) -> None:
+    rewrite(copy, lambda content: content["backbone"].update(timm="hf-hub:somebody/model"))  # type: ignore[attr-defined]
+    assert "backbone.timm" in reason(copy)
+
+
+def test_a_group_of_unknown_labels_is_refused(copy: Path) -> None:
+    rewrite(copy, lambda content: content["groups"][0].update(members=["lake", "ocean"]))  # type: ignore[index]
+    assert "ocean" in reason(copy)
+
+
+def test_a_pickle_in_place_of_weights_is_not_opened(copy: Path) -> None:
+    (copy / HEAD).write_bytes(b"\x80\x04\x8c\x05posix\x8c\x06system\x93.")
+    resign(copy)
+    assert HEAD in reason(copy)
+
+
+def test_weights_that_are_not_finite_are_refused(copy: Path) -> None:
+    tensors = load_file(copy / HEAD)
+    tensors["bias"][2] = np.nan
+    save_file(tensors, copy / HEAD)
+    resign(copy)
+    assert f"{HEAD}: bias" in reason(copy)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda w: w.pop("blocks.3.attn.qkv.weight"), "no tensor blocks.3.attn.qkv.weight"),
+        (lambda w: w.update({"blocks.12.norm1.bias": w["norm.bias"]}), "blocks.12.norm1.bias"),
+        (lambda w: w.update({"norm.bias": w["norm.bias"][:10]}), "norm.bias is (10,), not (192,)"),
+    ],
+)
+def test_weights_that_do_not_fit_the_backbone_are_refused_by_name(
+    copy: Path, change: Callable[[dict[str, object]], object], said: str
+) -> None:
+    tensors = load_file(copy / BACKBONE)
+    change(tensors)
+    save_file(tensors, copy / BACKBONE)
+    resign(copy)
+    with pytest.raises(ArtifactError) as error:
+        choose(load(copy), threads=1)
+    assert said in str(error.value)
+
+
+def test_an_artifact_is_not_written_over_another(tiny_artifact: Artifact, copy: Path) -> None:
+    with pytest.raises(FileExistsError):
+        save(copy, tiny_artifact.manifest, tiny_artifact.backbone, tiny_artifact.head)
