@@ -15,7 +15,7 @@ from service.imagery.resize import resize
 from service.model.artifact import Artifact
 from service.model.engine import choose
 from tests.conftest import Service
-from tests.geotiffs import geotiff, reflectance
+from tests.imagery import geotiff, reflectance
 
 TILE = geotiff(reflectance(), names=["B04", "B03", "B02"])
 

@@ -13,7 +13,7 @@ import pytest
 
 from service.model.artifact import Artifact
 from tests.conftest import Service, StartService
-from tests.geotiffs import geotiff, reflectance
+from tests.imagery import geotiff, reflectance
 
 TILE = geotiff(reflectance())
 

@@ -143,6 +143,7 @@ class Pretraining:
 
         signal.signal(signal.SIGTERM, stop)
         saved_at = logged_at = time.monotonic()
+        logged = self.step
         with Progress("pretrain", self.steps * self.config.batch, "images", self.step * self.config.batch) as progress:
             while self.step < self.steps:
                 if self.step % self.steps_an_epoch == 0:
@@ -152,11 +153,18 @@ class Pretraining:
                 if self.step % LOG_EVERY == 0 or self.step == self.steps:
                     now = time.monotonic()
                     record = {name: float(value) for name, value in figures.items()}
-                    rate = LOG_EVERY * self.config.batch / (now - logged_at)
+                    images = (self.step - logged) * self.config.batch
                     epoch = self.step / self.steps_an_epoch
-                    self.run.log({"step": self.step, "epoch": epoch, **record, "images_per_s": round(rate, 1)})
-                    logged_at = now
-                    progress.advance(LOG_EVERY * self.config.batch, epoch=epoch, loss=record["loss"])
+                    self.run.log(
+                        {
+                            "step": self.step,
+                            "epoch": epoch,
+                            **record,
+                            "images_per_s": round(images / (now - logged_at), 1),
+                        }
+                    )
+                    logged, logged_at = self.step, now
+                    progress.advance(images, epoch=epoch, loss=record["loss"])
                 if stopping or time.monotonic() - saved_at > checkpoint_minutes * 60:
                     self.save()
                     saved_at = time.monotonic()
@@ -225,12 +233,16 @@ class Pretraining:
         mean, std = (crops.new_tensor(figures).view(1, -1, 1, 1) for figures in mean_and_std(crops.shape[1]))
         return (crops - mean) / std
 
+    def _embed(self, images: Tensor) -> Tensor:
+        with self._autocast():
+            embeddings: Tensor = self.teacher.backbone(images.to(self.device)).float()
+        return embeddings
+
     def _watch(self) -> None:
         """Nearest-neighbour accuracy of the teacher, where a store has one label an image."""
         figures = mean_and_std(len(self.config.bands))
         for store in self._watched:
-            with self._autocast():
-                accuracy = quick_accuracy(self.teacher.backbone, store, self.config.image_size, *figures)
+            accuracy = quick_accuracy(self._embed, store, self.config.image_size, *figures)
             epoch = self.step / self.steps_an_epoch
             self.run.log({"step": self.step, "epoch": epoch, "store": store.card.name, "knn_accuracy": accuracy})
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from service.imagery.resize import normalise, resize
@@ -32,20 +33,22 @@ def accuracy(bank: Tensor, bank_classes: Tensor, queries: Tensor, classes: Tenso
 
 @torch.inference_mode()
 def quick_accuracy(
-    model: VisionTransformer, store: Store, size: int, mean: tuple[float, ...], std: tuple[float, ...]
+    embed: Callable[[Tensor], Tensor], store: Store, size: int, mean: tuple[float, ...], std: tuple[float, ...]
 ) -> float:
-    """Accuracy on some validation images with some of the train split as bank, the same ones each time."""
+    """Accuracy on some validation images with some of the train split as bank, the same ones each time.
+
+    `embed` gives N × features for N × C × size × size, normalised.
+    """
     chance = np.random.default_rng(0)
-    device = next(model.parameters()).device
 
     def some(split: str, at_most: int) -> tuple[Tensor, Tensor]:
         positions = store.of_split(split)
         positions = np.sort(chance.permutation(positions)[:at_most])
         classes = [store.card.labels.index(store.rows[i].labels[0]) for i in positions]
-        features = [model(_batch(store.images[positions[i : i + 64]]).to(device)) for i in range(0, len(positions), 64)]
-        return torch.cat(features).float(), torch.tensor(classes, device=device)
+        features = [embed(batch(store.images[positions[i : i + 64]])) for i in range(0, len(positions), 64)]
+        return torch.cat(features), torch.tensor(classes, device=features[0].device)
 
-    def _batch(images: NDArray[np.uint8]) -> Tensor:
+    def batch(images: NDArray[np.uint8]) -> Tensor:
         return torch.from_numpy(normalise(np.stack([resize(image, size) for image in images]), mean, std))
 
     return accuracy(*some("train", QUICK_BANK), *some("validation", QUICK_QUERIES))

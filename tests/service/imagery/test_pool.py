@@ -14,7 +14,7 @@ from service.imagery.patches import InputSpec, ReadOptions, TileFile
 from service.imagery.pool import DecodePool
 from service.imagery.reader import read_tile
 from service.imagery.resize import resize
-from tests.geotiffs import geotiff, reflectance
+from tests.imagery import geotiff, reflectance
 
 SPEC = InputSpec(("B04", "B03", "B02"), patch_px=120, gsd_m=10, divisor=2000)
 GOOD = [TileFile(geotiff(reflectance()))]

@@ -11,7 +11,7 @@ from rasterio.warp import transform_geom
 from service.imagery.errors import ImageryError
 from service.imagery.patches import InputSpec, Patch, ReadOptions, TileFile
 from service.imagery.reader import read_tile
-from tests.geotiffs import PLACE, UTM_33N, geotiff, reflectance
+from tests.imagery import PLACE, UTM_33N, geotiff, reflectance
 
 RGB = InputSpec(("B04", "B03", "B02"), patch_px=120, gsd_m=10, divisor=2000)
 

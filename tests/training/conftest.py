@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.imagery import eurosat_like
+from training.stores import eurosat, store
+
+#: A run that takes seconds: 13 steps on 80 images and crops of 16 and 8 pixels.
+TINY = (
+    *("--preset", "small", "--image-size", "32", "--global-px", "16", "--local-px", "8", "--local-crops", "2"),
+    *("--prototypes", "64", "--batch", "12", "--epochs", "2"),
+)
+
+
+@pytest.fixture(scope="session")
+def tiles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of EuroSAT-like tiles."""
+    folder = tmp_path_factory.mktemp("stores")
+    store.write(folder / "tiles", eurosat.tiles(eurosat_like(folder / "eurosat", each=40)))
+    return folder / "tiles"
+
+
+@pytest.fixture(scope="session")
+def mosaics(tiles: Path) -> Path:
+    """A store of mosaics of the same tiles."""
+    store.write(tiles.parent / "mosaics", eurosat.mosaics(tiles.parent / "eurosat"))
+    return tiles.parent / "mosaics"

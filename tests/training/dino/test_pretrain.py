@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from tests.conftest import ROOT
+from tests.training.conftest import TINY
+from training import run as command
+from training.dino import checkpoint
+from training.runs import Run
+
+
+def pretrain(store: Path, run: Path, *more: str) -> list[str]:
+    return [sys.executable, str(ROOT / "training/run.py"), "pretrain", str(store), "--run", str(run), *TINY, *more]
+
+
+def records(run: Path) -> list[dict[str, float]]:
+    """metrics.jsonl without the speed."""
+    return [{key: value for key, value in record.items() if key != "images_per_s"} for record in Run(run).metrics()]
+
+
+def test_a_run_leaves_config_metrics_curve_and_a_checkpoint(tiles: Path, tmp_path: Path) -> None:
+    assert command.main(["pretrain", str(tiles), "--run", str(tmp_path / "run"), *TINY]) == 0
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["stores"] == ["eurosat"]
+    assert 300 < config["images"] < 340  # four fifths of 400: the test split is left out
+    last = [record for record in records(tmp_path / "run") if "loss" in record][-1]
+    steps = 2 * (config["images"] // 12)
+    assert last["step"] == steps
+    assert 0 < last["loss"] < 2 * np.log(64)
+    assert [record["epoch"] for record in records(tmp_path / "run") if "knn_accuracy" in record] == [0, 1, 2]
+    assert (tmp_path / "run" / "curve.png").read_bytes().startswith(b"\x89PNG")
+    newest = checkpoint.latest(tmp_path / "run" / "checkpoints")
+    assert newest is not None
+    assert newest[0] == steps
+    teacher = checkpoint.teacher_backbone(newest[1])
+    assert teacher["pos_embed"].shape == (1, 17, 192)
+
+
+def test_killed_with_minus_9_it_goes_on_and_ends_as_an_unbroken_run(tiles: Path, tmp_path: Path) -> None:
+    subprocess.run(pretrain(tiles, tmp_path / "unbroken"), check=True)
+    killed = subprocess.Popen(pretrain(tiles, tmp_path / "killed", "--checkpoint-minutes", "0"))
+    end = time.monotonic() + 120
+    while (newest := checkpoint.latest(tmp_path / "killed" / "checkpoints")) is None or newest[0] < 20:
+        assert killed.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    again = subprocess.run(pretrain(tiles, tmp_path / "killed"), check=True, capture_output=True, text=True)
+    assert "pretrain: continues" in again.stderr or "continues" in again.stderr
+    ends = [checkpoint.latest(tmp_path / name / "checkpoints") for name in ("unbroken", "killed")]
+    assert ends[0] is not None
+    assert ends[1] is not None
+    one, other = load_file(ends[0][1]), load_file(ends[1][1])
+    assert one.keys() == other.keys()
+    for name in one:
+        assert np.array_equal(one[name], other[name]), name
+    assert records(tmp_path / "unbroken") == records(tmp_path / "killed")
+
+
+def test_sigterm_saves_and_ends_with_143(tiles: Path, tmp_path: Path) -> None:
+    running = subprocess.Popen(pretrain(tiles, tmp_path / "run", "--epochs", "1000"))
+    end = time.monotonic() + 120
+    while len(Run(tmp_path / "run").metrics()) < 3:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    running.terminate()
+    assert running.wait(60) == 143
+    assert checkpoint.latest(tmp_path / "run" / "checkpoints") is not None
+
+
+def test_a_run_is_not_continued_with_another_configuration(
+    tiles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["pretrain", str(tiles), "--run", str(tmp_path / "run"), *TINY]
+    assert command.main([*arguments, "--epochs", "0.5"]) == 0
+    assert command.main([*arguments, "--epochs", "0.5", "--momentum", "0.9"]) == 1
+    assert "momentum was 0.99, now 0.9" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "more", [("--optimizer", "adamw", "--targets", "centred", "--recipe", "reference"), ("--local-crops", "0")]
+)
+def test_other_ways_to_learn_run_too(tiles: Path, tmp_path: Path, more: tuple[str, ...]) -> None:
+    assert command.main(["pretrain", str(tiles), "--run", str(tmp_path), *TINY, "--epochs", "0.4", *more]) == 0
+    assert all(np.isfinite(record["loss"]) for record in records(tmp_path) if "loss" in record)
+
+
+def test_preparing_eurosat_and_pretraining_need_no_rasterio(tiles: Path, tmp_path: Path) -> None:
+    eurosat = tiles.parent / "eurosat"
+    code = f"""
+import sys
+sys.modules["rasterio"] = None  # importing it fails
+from training import run
+assert run.main(["prepare", "eurosat", {str(eurosat)!r}, "--out", {str(tmp_path / "store")!r}]) == 0
+arguments = ["pretrain", {str(tmp_path / "store")!r}, "--run", {str(tmp_path / "run")!r}]
+assert run.main([*arguments, *{TINY!r}, "--epochs", "0.2"]) == 0
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_help_of_every_command_answers_without_importing_torch() -> None:
+    for name in ("prepare", "pretrain", "probe", "evaluate", "package"):
+        code = f"""
+import sys
+from training import run
+try:
+    run.main([{name!r}, "--help"])
+except SystemExit as end:
+    assert end.code == 0
+assert "torch" not in sys.modules and "numpy" not in sys.modules
+"""
+        done = subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, capture_output=True, text=True)
+        assert done.stdout.startswith(f"usage: training/run.py {name}")

@@ -1,0 +1,137 @@
+"""From a folder of tiles to an answer over HTTP, with every command as people type it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.model.artifact import load
+from tests.conftest import ROOT, StartService
+from tests.imagery import geotiff
+from tests.training.conftest import TINY
+from training import run as command
+from training.runs import Run
+from training.stores.store import Store
+
+
+@pytest.fixture(scope="module")
+def run(tiles: Path, mosaics: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that went through every command."""
+    folder = tmp_path_factory.mktemp("runs") / "line"
+    asked = [
+        ["pretrain", str(tiles), *TINY],
+        ["probe", str(mosaics)],
+        ["evaluate", str(tiles), str(mosaics)],
+        ["package", "--name", "line", "--version", "7", "--description", "A test.", "--divisor", "2000"],
+    ]
+    for arguments in asked:
+        assert command.main([*arguments, "--run", str(folder)]) == 0
+    return folder
+
+
+def test_the_artifact_says_what_it_was_trained_and_measured_on(run: Path, mosaics: Path) -> None:
+    manifest = load(run / "artifact").manifest
+    assert (manifest.name, manifest.version, manifest.description) == ("line", "7", "A test.")
+    assert manifest.input.bands == ("B04", "B03", "B02")
+    assert (manifest.input.patch_px, manifest.input.divisor) == (120, 2000)
+    assert [label.name for label in manifest.labels] == list(Store.open(mosaics).card.labels)
+    supervision = {label.name: label.supervision for label in manifest.labels}
+    assert supervision["Urban fabric"] == ("direct",)
+    assert supervision["Inland waters"] == ("direct", "group")
+    assert supervision["Marine waters"] == supervision["Mixed forest"] == ("group",)
+    assert supervision["Agro-forestry areas"] == ()
+    assert [group.name for group in manifest.groups] == ["Forest (any)", "Water (any)"]
+    assert all(label.threshold is not None for label in manifest.labels if label.is_answered)
+    assert manifest.training.epochs == 2
+    assert {entry["store"] for entry in manifest.metrics} == {"eurosat", "eurosat-mosaics"}
+    measured = next(entry for entry in manifest.metrics if "macro" in entry)
+    assert manifest.labels[0].average_precision == measured["per_label"]["Urban fabric"]
+    card = (run / "artifact" / "card.md").read_text()
+    assert "Never seen, null in answers: Complex cultivation patterns" in card
+
+
+def test_the_table_has_a_row_for_each_representation_and_ours_is_no_constant(run: Path) -> None:
+    entries = json.loads((run / "evaluation.json").read_text())
+    rows = {entry["representation"] for entry in entries}
+    assert rows == {"image statistics", "untrained", "line"}
+    for entry in entries:
+        if "linear_accuracy" in entry:  # the tiles of a class differ by colour and stripes alone
+            assert entry["linear_accuracy"] > 0.5
+            assert entry["knn_accuracy"] > 0.5
+
+
+def test_the_service_answers_with_the_embedding_that_evaluate_computed(
+    run: Path, mosaics: Path, start: StartService
+) -> None:
+    service = start(run / "artifact")
+    store = Store.open(mosaics)
+    from training.probe.features import cached
+    from training.probe.train import teacher
+
+    kept = cached(teacher(Run(run), "cls"), store, run / "features")
+    service.wait_until_ready()
+    for i in (0, 11, 200):
+        answer = service.post(geotiff(store.images[i].transpose(2, 0, 1))).json()["predictions"][0]
+        embedding = np.asarray(answer["embedding"])
+        cosine = embedding @ kept[i] / np.linalg.norm(embedding) / np.linalg.norm(kept[i])
+        assert cosine >= 0.99999
+        assert answer["probabilities"]["Urban fabric"] is not None
+        assert answer["probabilities"]["Marine waters"] is None
+        assert set(answer["groups"]) == {"Forest (any)", "Water (any)"}
+
+
+def test_probe_killed_with_minus_9_goes_on_and_ends_as_an_unbroken_one(
+    run: Path, mosaics: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    for name in ("unbroken", "killed"):
+        (tmp_path / name).mkdir()
+        shutil.copy(run / "config.json", tmp_path / name)
+        shutil.copytree(run / "checkpoints", tmp_path / name / "checkpoints")
+    probe = [sys.executable, "-c", SLOW_PROBE, str(mosaics), "--run"]
+    subprocess.run([*probe, str(tmp_path / "unbroken")], check=True, cwd=ROOT)
+    killed = subprocess.Popen([*probe, str(tmp_path / "killed")], cwd=ROOT)
+    end = time.monotonic() + 120
+    while not list((tmp_path / "killed").glob("features/*.json")):
+        assert killed.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.005)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert not (tmp_path / "killed" / "probe" / "probe.json").exists()
+    again = subprocess.run([*probe, str(tmp_path / "killed")], check=True, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    assert "continues" in again.stderr
+    one, other = (tmp_path / name / "probe" / "head.safetensors" for name in ("unbroken", "killed"))
+    assert one.read_bytes() == other.read_bytes()
+
+
+#: The probe as people run it, but saving its features after every batch, so that there is a middle to kill it in.
+SLOW_PROBE = """
+import sys
+from training import run
+from training.probe import features
+features.SAVE_EVERY = features.BATCH
+sys.exit(run.main(["probe", *sys.argv[1:]]))
+"""
+
+
+def test_a_step_that_lacks_the_one_before_says_so(
+    tiles: Path, mosaics: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command.main(["probe", str(mosaics), "--run", str(tmp_path)]) == 1
+    assert command.main(["package", "--name", "x", "--run", str(tmp_path)]) == 1
+    assert command.main(["pretrain", str(tiles / "missing"), "--run", str(tmp_path)]) == 1
+    assert command.main(["prepare", "eurosat", str(tmp_path), "--out", str(tmp_path / "x")]) == 1
+    said = capsys.readouterr().err
+    assert "run pretrain first" in said
+    assert "is no store" in said
+    assert "no EuroSAT tiles" in said
+    assert "Traceback" not in said
