@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Literal
@@ -10,6 +9,7 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service.imagery.pool import usable_cpus
 from service.model.artifact import MANIFEST, STARTER
 
 SAGEMAKER_MODEL_DIR = Path("/opt/ml/model")  # where SageMaker unpacks model.tar.gz
@@ -26,10 +26,10 @@ class Settings(BaseSettings):
     max_pixels: int = Field(16_000_000, gt=0)  #: of one request
     max_instances: int = Field(256, gt=0)  #: tiles in one request
     max_wait_s: float = Field(50, gt=0)  #: SageMaker gives up after 60 s
-    decode_workers: int = Field(default_factory=lambda: usable_cpus(), gt=0)
+    decode_workers: int = Field(default_factory=usable_cpus, gt=0)
     decode_timeout_s: float = Field(10, gt=0)
     decode_memory_mb: int = Field(1500, gt=0)
-    threads: int = Field(default_factory=lambda: usable_cpus(), gt=0)
+    threads: int = Field(default_factory=usable_cpus, gt=0)
     max_concurrent_transforms: int = Field(16, gt=0)
     max_payload_mb: int = Field(6, gt=0)  #: times max_concurrent_transforms at most 100, says SageMaker
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -41,13 +41,3 @@ class Settings(BaseSettings):
         if self.model_dir is not None:
             return self.model_dir
         return SAGEMAKER_MODEL_DIR if (SAGEMAKER_MODEL_DIR / MANIFEST).exists() else STARTER
-
-
-def usable_cpus() -> int:
-    """Processors that this container may use: its CPU quota (cgroup v2), else its affinity, not the host's count."""
-    cpus = len(os.sched_getaffinity(0))
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-    except (OSError, ValueError):
-        return cpus
-    return cpus if quota == "max" else max(1, min(cpus, int(quota) // int(period)))

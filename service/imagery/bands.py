@@ -75,9 +75,10 @@ def choose(
     if len(data_bands) == len(wanted):
         order = ", ".join(wanted)
         return data_bands, [Caution("band_order_assumed", f"The file names no bands; taken as {order} in this order.")]
-    code = "band_count" if len(data_bands) < len(wanted) else "band_mapping_required"
+    if len(data_bands) < len(wanted):
+        raise ImageryError("band_count", f"The model reads {', '.join(wanted)}; the file holds only {len(data_bands)}.")
     raise ImageryError(
-        code,
-        f"The model reads {', '.join(wanted)}; this file has {len(data_bands)} bands and names do not tell which: "
-        "say it with the option bands (every band of the file, in file order).",
+        "band_mapping_required",
+        f"The model reads {', '.join(wanted)}; which of the file's {len(data_bands)} bands these are is not said: "
+        "name all of them, in file order, with the option bands.",
     )

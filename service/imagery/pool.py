@@ -149,3 +149,13 @@ async def _read_frame(process: asyncio.subprocess.Process) -> tuple[dict[str, An
     (length,) = frames.LENGTH.unpack(await process.stdout.readexactly(frames.LENGTH.size))
     head = json.loads(await process.stdout.readexactly(length))
     return head, [await process.stdout.readexactly(size) for size in head["blobs"]]
+
+
+def usable_cpus() -> int:
+    """Processors that this container may use: its CPU quota (cgroup v2), else its affinity, not the host's count."""
+    cpus = len(os.sched_getaffinity(0))
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+    except (OSError, ValueError):
+        return cpus
+    return cpus if quota == "max" else max(1, min(cpus, int(quota) // int(period)))

@@ -9,7 +9,6 @@ from typing import Any
 from service.imagery import pool as decode
 from service.imagery.errors import ImageryError
 from service.imagery.patches import InputSpec, ReadOptions, TileFile
-from service.settings import usable_cpus
 
 AT_ONCE = 64  # tiles read from disk and under way together
 TIMEOUT_S, MEMORY_MB = 60.0, 4000  # more than the service gives: scenes on one's own disk are large
@@ -22,7 +21,9 @@ def decode_all(
 
     Patches are resized to `spec.patch_px` a side where they differ.
     """
-    workers = decode.DecodePool(spec, spec.patch_px, workers=usable_cpus(), timeout_s=TIMEOUT_S, memory_mb=MEMORY_MB)
+    workers = decode.DecodePool(
+        spec, spec.patch_px, workers=decode.usable_cpus(), timeout_s=TIMEOUT_S, memory_mb=MEMORY_MB
+    )
 
     async def one(name: str) -> decode.Tile | str:
         try:
