@@ -35,8 +35,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "backbone": "vit_tiny_patch16_224", "patch_size": 8, "image_size": 112,
         "global_px": 64, "local_px": 32, "local_crops": 6, "global_scale": (0.4, 1.0), "local_scale": (0.05, 0.4),
         "recipe": "overhead", "prototypes": 4096, "targets": "balanced", "teacher_temperature": 0.04,
-        "optimizer": "muon", "learning_rate": 0.004, "weight_decay": (0.04, 0.4), "momentum": 0.99,
-        "batch": 64, "epochs": 20.0, "warm_up_epochs": 1.0, "freeze_epochs": 0.3, "drop_path": 0.1,
+        "optimizer": "muon", "learning_rate": 0.008, "weight_decay": (0.04, 0.4), "momentum": 0.99,
+        "batch": 32, "epochs": 10.0, "warm_up_epochs": 1.0, "freeze_epochs": 0.3, "drop_path": 0.1,
     },
 }  # fmt: skip
 

@@ -2,19 +2,26 @@
 
 Every transform draws its chances for each image on its own and is one of torchvision's or Pillow's in
 distribution; the order is the reference's. Overhead imagery adds what a ground photograph has not: any
-of the eight orientations is as likely, and each band may be brighter or hazier (a gain and an offset).
+of the eight orientations is as likely, each band may be brighter or darker (a gain and an offset), and there is
+more or less air between sensor and ground (haze).
 """
 
 from __future__ import annotations
 
 import math
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 GREY = (0.299, 0.587, 0.114)  # ITU-R 601-2, as Pillow
+#: Central wavelengths of Sentinel-2's bands in nm (ESA, S2 MSI Level-1C user guide).
+WAVELENGTHS = {
+    "B01": 443, "B02": 490, "B03": 560, "B04": 665, "B05": 705, "B06": 740, "B07": 783, "B08": 842, "B8A": 865,
+    "B09": 945, "B10": 1375, "B11": 1610, "B12": 2190,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,7 @@ class Recipe:
     orientations: bool  #: all eight flips and quarter turns; else a horizontal flip
     gain: float  #: per band, factor exp(U(−gain, gain)), p 0.8
     offset: float  #: per band, added U(−offset, offset), p 0.8
+    haze: tuple[float, float]  #: of all bands together, added U(from, to) at 490 nm, p 0.8
     brightness: float
     contrast: float
     saturation: float
@@ -46,13 +54,14 @@ class Recipe:
 
 #: As facebookresearch/dino.
 REFERENCE = Recipe(
-    orientations=False, gain=0, offset=0, brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1, grey=0.2, solarize=0.2,
-    blur=(1.0, 0.1, 0.5),
+    orientations=False, gain=0, offset=0, haze=(0, 0), brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1, grey=0.2,
+    solarize=0.2, blur=(1.0, 0.1, 0.5),
 )  # fmt: skip
-#: Half the jitter, hardly any grey and no inversion: the colour of ground is what tells its cover.
+#: The colour of ground is what tells its cover: no turned hue, hardly any grey, no inversion. Haze reaches from
+#: imagery as it left the atmosphere (level 1C, as EuroSAT) to imagery freed of it (level 2A, as BigEarthNet).
 OVERHEAD = Recipe(
-    orientations=True, gain=0.2, offset=0.1, brightness=0.2, contrast=0.2, saturation=0.1, hue=0.05, grey=0.05,
-    solarize=0, blur=(1.0, 0.1, 0.5),
+    orientations=True, gain=0.08, offset=0.04, haze=(-0.3, 0.1), brightness=0.3, contrast=0.2, saturation=0.1, hue=0,
+    grey=0.05, solarize=0, blur=(1.0, 0.1, 0.5),
 )  # fmt: skip
 RECIPES = {"overhead": OVERHEAD, "reference": REFERENCE}
 
@@ -78,19 +87,22 @@ class Chance:
         return self._order.sample(range(count), count)
 
 
-def multi_crop(images: Tensor, views: Views, recipe: Recipe, chance: Chance) -> tuple[Tensor, Tensor]:
+def multi_crop(
+    images: Tensor, bands: Sequence[str], views: Views, recipe: Recipe, chance: Chance
+) -> tuple[Tensor, Tensor]:
     """Two global and some local crops of each image.
 
-    `images` is N × H × W × C uint8. Gives 2N × C × global_px² and (local_crops · N) × C × local_px²,
-    float32 in 0–1, all first crops before all second crops.
+    `images` is N × H × W × C uint8, `bands` names its C bands. Gives 2N × C × global_px² and
+    (local_crops · N) × C × local_px², float32 in 0–1, all first crops before all second crops.
     """
     pixels = images.permute(0, 3, 1, 2).float() / 255
+    air = share_of_haze(bands).to(pixels.device)
     big = [
-        crop(pixels, views.global_px, views.global_scale, recipe, recipe.blur[i], i * recipe.solarize, chance)
+        crop(pixels, air, views.global_px, views.global_scale, recipe, recipe.blur[i], i * recipe.solarize, chance)
         for i in (0, 1)
     ]
     small = [
-        crop(pixels, views.local_px, views.local_scale, recipe, recipe.blur[2], 0, chance)
+        crop(pixels, air, views.local_px, views.local_scale, recipe, recipe.blur[2], 0, chance)
         for _ in range(views.local_crops)
     ]
     return torch.cat(big), torch.cat(small) if small else pixels[:0]
@@ -98,6 +110,7 @@ def multi_crop(images: Tensor, views: Views, recipe: Recipe, chance: Chance) -> 
 
 def crop(
     pixels: Tensor,
+    air: Tensor,
     size: int,
     scale: tuple[float, float],
     recipe: Recipe,
@@ -108,6 +121,7 @@ def crop(
     """One crop of each image, N × C × size × size in 0–1, through every transform of the recipe."""
     x = random_resized_crop(pixels, size, scale, recipe.orientations, chance)
     x = gain_and_offset(x, recipe.gain, recipe.offset, chance)
+    x = haze(x, recipe.haze, air, chance)
     x = colour_jitter(x, recipe, chance)
     x = random_grey(x, recipe.grey, chance)
     x = random_blur(x, blur_p, chance)
@@ -171,6 +185,21 @@ def gain_and_offset(x: Tensor, gain: float, offset: float, chance: Chance) -> Te
     factor = torch.exp(chance.uniform(-gain, gain, n, bands, 1, 1))
     changed = x * factor + chance.uniform(-offset, offset, n, bands, 1, 1)
     return torch.where(on, changed.clamp(0, 1), x)
+
+
+def share_of_haze(bands: Sequence[str]) -> Tensor:
+    """How much of the haze at 490 nm each band sees: Rayleigh's λ⁻⁴; none for a band whose wavelength is not known."""
+    return torch.tensor([(WAVELENGTHS["B02"] / WAVELENGTHS.get(band, math.inf)) ** 4 for band in bands])
+
+
+def haze(x: Tensor, strength: tuple[float, float], air: Tensor, chance: Chance) -> Tensor:
+    """U(from, to) added to 8 images of 10, to each band its share; below 0 takes haze away."""
+    if strength == (0, 0):
+        return x
+    n = len(x)
+    on = chance.with_probability(0.8, n)[:, None, None, None]
+    added = chance.uniform(*strength, n, 1, 1, 1) * air.view(1, -1, 1, 1)
+    return torch.where(on, (x + added).clamp(0, 1), x)
 
 
 def colour_jitter(x: Tensor, recipe: Recipe, chance: Chance) -> Tensor:

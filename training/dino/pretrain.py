@@ -177,7 +177,7 @@ class Pretraining:
         config, now = self.config, self._schedule()
         chance = Chance(config.seed * 2**32 + self.step, self.device)
         torch.manual_seed(config.seed * 2**32 + self.step)  # drop path draws from the default generator
-        big, small = multi_crop(self._batch(), config.views, RECIPES[config.recipe], chance)
+        big, small = multi_crop(self._batch(), config.bands, config.views, RECIPES[config.recipe], chance)
         big, small = self._normalised(big), self._normalised(small)
         with self._autocast():
             with torch.no_grad():

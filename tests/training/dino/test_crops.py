@@ -11,8 +11,9 @@ from torchvision.transforms import functional as torchvision
 from training.dino import crops
 from training.dino.crops import OVERHEAD, REFERENCE, Chance, Recipe, Views
 
+RGB = ("B04", "B03", "B02")
 CPU = torch.device("cpu")
-NOTHING = Recipe(False, 0, 0, 0, 0, 0, 0, 0, 0, (0, 0, 0))
+NOTHING = Recipe(False, 0, 0, (0, 0), 0, 0, 0, 0, 0, 0, (0, 0, 0))
 
 
 def images(count: int = 4, side: int = 64, bands: int = 3) -> torch.Tensor:
@@ -20,7 +21,7 @@ def images(count: int = 4, side: int = 64, bands: int = 3) -> torch.Tensor:
 
 
 def test_crops_have_the_sizes_range_and_order_of_views() -> None:
-    big, small = crops.multi_crop(images(), Views(56, 24, 5), OVERHEAD, Chance(0, CPU))
+    big, small = crops.multi_crop(images(), RGB, Views(56, 24, 5), OVERHEAD, Chance(0, CPU))
     assert big.shape == (8, 3, 56, 56)
     assert small.shape == (20, 3, 24, 24)
     for out in (big, small):
@@ -30,14 +31,16 @@ def test_crops_have_the_sizes_range_and_order_of_views() -> None:
 
 def test_the_same_seed_gives_the_same_crops_and_another_others() -> None:
     def drawn(seed: int) -> torch.Tensor:
-        return crops.multi_crop(images(), Views(32, 16, 2), OVERHEAD, Chance(seed, CPU))[0]
+        return crops.multi_crop(images(), RGB, Views(32, 16, 2), OVERHEAD, Chance(seed, CPU))[0]
 
     assert torch.equal(drawn(1), drawn(1))
     assert not torch.equal(drawn(1), drawn(2))
 
 
 def test_twelve_bands_pass_through_every_transform() -> None:
-    big, _ = crops.multi_crop(images(bands=12), Views(32, 16, 1), REFERENCE, Chance(0, CPU))
+    big, _ = crops.multi_crop(
+        images(bands=12), list(crops.WAVELENGTHS)[:12], Views(32, 16, 1), REFERENCE, Chance(0, CPU)
+    )
     assert big.shape == (8, 12, 32, 32)
     assert torch.isfinite(big).all()
 
@@ -127,6 +130,20 @@ def test_gain_and_offset_are_drawn_for_each_band() -> None:
     assert (out == x).flatten(1).all(1).float().mean() == pytest.approx(0.2, abs=0.03)
     assert gain.log().abs().max() <= 0.2 + 1e-4
     assert np.corrcoef(gain.T.numpy())[0, 1] < 0.1
+
+
+def test_haze_is_blue_and_the_same_all_over_an_image() -> None:
+    x = torch.full((2000, 4, 2, 2), 0.5)
+    bands = (*RGB, "radar")
+    out = crops.haze(x, (-0.3, 0.1), crops.share_of_haze(bands), Chance(0, CPU))
+    assert (out == x).flatten(1).all(1).float().mean() == pytest.approx(0.2, abs=0.03)
+    red, green, blue, radar = ((out - x)[:, band] for band in range(4))
+    assert torch.equal(blue, blue[:, :1, :1].expand(-1, 2, 2))
+    assert -0.3 <= blue.min() < -0.29
+    assert 0.09 < blue.max() <= 0.1 + 1e-6
+    assert torch.allclose(green, blue * (490 / 560) ** 4, atol=1e-6)
+    assert torch.allclose(red, blue * (490 / 665) ** 4, atol=1e-6)
+    assert not radar.any()
 
 
 def test_grey_is_pillows_luma() -> None:
