@@ -28,7 +28,7 @@ from training.stores.store import Store
 
 
 def package(run: Run, out: Path, name: str, version: str, description: str, divisor: float | None) -> Artifact:
-    """Writes the artifact of a run into an empty folder: weights as float16, head as float32, card.md for people.
+    """Writes the artifact of a run into an empty folder: weights as float16, head as float32, card and curve.
 
     `divisor` is that of the imagery to be served, where it differs from that of the probe's store. Raises
     FileNotFoundError if a step before is missing, ArtifactError if the result would not load.
@@ -74,7 +74,8 @@ def package(run: Run, out: Path, name: str, version: str, description: str, divi
         files={},
     )
     weights = {key: tensor.half().numpy() for key, tensor in checkpoint.teacher_backbone(file).items()}
-    return save(out, manifest, weights, load_file(run.probe / "head.safetensors"), {"card.md": card(manifest)})
+    for_people = {"card.md": card(manifest).encode(), "report/curve.png": run.curve.read_bytes()}
+    return save(out, manifest, weights, load_file(run.probe / "head.safetensors"), for_people)
 
 
 def _average_precision(part: Mapping[str, Any], own: list[dict[str, Any]]) -> dict[str, float | None]:

@@ -217,7 +217,7 @@ def _pretrain(asked: argparse.Namespace) -> int:
     pretraining = pretrain.Pretraining(run, config, stores, positions)
     pretraining.resume()
     pretraining.train(asked.checkpoint_minutes)
-    print(f"{run.path}: {config.epochs:g} epochs done; curve in {run.path / 'curve.png'}")
+    print(f"{run.path}: {config.epochs:g} epochs done; curve in {run.curve}")
     return 0
 
 

@@ -26,6 +26,11 @@ class Run:
         return self.path / "checkpoints"
 
     @property
+    def curve(self) -> Path:
+        """A picture of pretraining."""
+        return self.path / "curve.png"
+
+    @property
     def features(self) -> Path:
         """Cached, by weights and transform."""
         return self.path / "features"

@@ -201,9 +201,9 @@ def load(path: Path) -> Artifact:
 
 
 def save(
-    path: Path, manifest: Manifest, backbone: Tensors, head: Tensors, texts: Mapping[str, str] | None = None
+    path: Path, manifest: Manifest, backbone: Tensors, head: Tensors, for_people: Mapping[str, bytes] | None = None
 ) -> Artifact:
-    """Writes an artifact into an empty or new folder and loads it back. `texts` are files for people (card.md).
+    """Writes an artifact into an empty or new folder and loads it back. `for_people`: card.md, report/….
 
     `manifest.files` is filled in here. Raises ArtifactError if it would not load, FileExistsError if the
     folder holds anything.
@@ -212,7 +212,7 @@ def save(
     if any(path.iterdir()):
         raise FileExistsError(f"{path} is not empty")
     contents = {BACKBONE: save_tensors(dict(backbone)), HEAD: save_tensors(dict(head))}
-    contents |= {name: text.encode() for name, text in (texts or {}).items()}
+    contents |= for_people or {}
     for name, content in contents.items():
         (path / name).parent.mkdir(parents=True, exist_ok=True)
         (path / name).write_bytes(content)

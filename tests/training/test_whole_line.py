@@ -55,6 +55,7 @@ def test_the_artifact_says_what_it_was_trained_and_measured_on(run: Path, mosaic
     assert manifest.labels[0].average_precision == measured["per_label"]["Urban fabric"]
     card = (run / "artifact" / "card.md").read_text()
     assert "Never seen, null in answers: Complex cultivation patterns" in card
+    assert (run / "artifact" / "report" / "curve.png").read_bytes() == (run / "curve.png").read_bytes()
 
 
 def test_the_table_has_a_row_for_each_representation_and_ours_is_no_constant(run: Path) -> None:

@@ -36,7 +36,7 @@ def draw(run: Run) -> None:
         )
         right.set_ylabel("accuracy")
         right.legend(loc="lower right", frameon=False)
-    figure.savefig(run.path / "curve.png", dpi=120)
+    figure.savefig(run.curve, dpi=120)
 
 
 def _smooth(values: list[float]) -> list[float]:
