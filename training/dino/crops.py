@@ -42,7 +42,7 @@ class Recipe:
     orientations: bool  #: all eight flips and quarter turns; else a horizontal flip
     gain: float  #: per band, factor exp(U(−gain, gain)), p 0.8
     offset: float  #: per band, added U(−offset, offset), p 0.8
-    haze: tuple[float, float]  #: of all bands together, added U(from, to) at 490 nm, p 0.8
+    haze: tuple[float, float]  #: of all bands together, added U(from, to) at 490 nm, p 0.5
     brightness: float
     contrast: float
     saturation: float
@@ -60,7 +60,7 @@ REFERENCE = Recipe(
 #: The colour of ground is what tells its cover: no turned hue, hardly any grey, no inversion. Haze reaches from
 #: imagery as it left the atmosphere (level 1C, as EuroSAT) to imagery freed of it (level 2A, as BigEarthNet).
 OVERHEAD = Recipe(
-    orientations=True, gain=0.08, offset=0.04, haze=(-0.3, 0.1), brightness=0.3, contrast=0.2, saturation=0.1, hue=0,
+    orientations=True, gain=0.08, offset=0.04, haze=(-0.25, 0.05), brightness=0.3, contrast=0.2, saturation=0.1, hue=0,
     grey=0.05, solarize=0, blur=(1.0, 0.1, 0.5),
 )  # fmt: skip
 RECIPES = {"overhead": OVERHEAD, "reference": REFERENCE}
@@ -193,11 +193,11 @@ def share_of_haze(bands: Sequence[str]) -> Tensor:
 
 
 def haze(x: Tensor, strength: tuple[float, float], air: Tensor, chance: Chance) -> Tensor:
-    """U(from, to) added to 8 images of 10, to each band its share; below 0 takes haze away."""
+    """U(from, to) added to every other image, to each band its share; below 0 takes haze away."""
     if strength == (0, 0):
         return x
     n = len(x)
-    on = chance.with_probability(0.8, n)[:, None, None, None]
+    on = chance.with_probability(0.5, n)[:, None, None, None]
     added = chance.uniform(*strength, n, 1, 1, 1) * air.view(1, -1, 1, 1)
     return torch.where(on, (x + added).clamp(0, 1), x)
 
