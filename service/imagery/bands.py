@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from service.imagery.errors import ImageryError
 from service.imagery.patches import Caution
 
-_SENTINEL_2 = re.compile(r"B0*(\d{1,2})(A?)")
+_SENTINEL_2 = re.compile(r"B0*(?:([1-9]|1[0-2])|8A)")
 _COMMON_NAMES = {"RED": "B04", "GREEN": "B03", "BLUE": "B02", "NIR": "B08"}  # STAC eo:common_name
 _BAND_AT_THE_END = re.compile(r"(?:^|[_.-])(B(?:0?[1-9]|1[0-2]|8A))\.tiff?$", re.IGNORECASE)
 
@@ -17,7 +17,7 @@ def canonical(name: str) -> str:
     """One spelling for a band: B4, b04 and red are B04; what is unknown stays as it is, in upper case."""
     name = name.strip().upper()
     if match := _SENTINEL_2.fullmatch(name):
-        return f"B{match[1]}A" if match[2] else f"B{int(match[1]):02d}"
+        return f"B{int(match[1]):02d}" if match[1] else "B8A"
     return _COMMON_NAMES.get(name, name)
 
 
@@ -50,8 +50,8 @@ def choose(
 ) -> tuple[list[int], list[Caution]]:
     """Positions (from 0) of the wanted bands among `count` bands, with what had to be assumed.
 
-    What the caller `said` counts first, then the file's descriptions, then its colour interpretation
-    (`red`, `green`, `blue`), and last the bare order, if the file has as many bands as the model.
+    What the caller `said` counts first, then the file's descriptions, then, if those name no band, its colour
+    interpretation (`red`, `green`, `blue`), and last the bare order, if the file has as many bands as the model.
     `colours` and `descriptions` have one entry a band. Raises ImageryError with band_count,
     band_mapping_required or duplicate_bands.
     """
@@ -67,14 +67,21 @@ def choose(
                 "band_mapping_required", f"The model reads {', '.join(wanted)}; the option bands must name each."
             )
         return chosen, []
-    for names in (descriptions, colours):
-        chosen = _names_in_file([name or "" for name in names], wanted)
-        if chosen is not None:
-            return chosen, []
+    if (chosen := _names_in_file([name or "" for name in descriptions], wanted)) is not None:
+        return chosen, []
+    if known := [name for name in descriptions if name and is_band(name, wanted)]:
+        raise ImageryError(
+            "band_mapping_required",
+            f"The model reads {', '.join(wanted)}, but the file says that it holds {', '.join(known)}: "
+            "send those bands, or name the file's bands, in file order, with the option bands.",
+        )
+    if (chosen := _names_in_file(colours, wanted)) is not None:
+        return chosen, []
     data_bands = [i for i, colour in enumerate(colours) if colour != "alpha"]
     if len(data_bands) == len(wanted):
-        order = ", ".join(wanted)
-        return data_bands, [Caution("band_order_assumed", f"The file names no bands; taken as {order} in this order.")]
+        called = ", ".join(filter(None, descriptions))
+        says = f"The file calls its bands {called}" if called else "The file names no bands"
+        return data_bands, [Caution("band_order_assumed", f"{says}; taken as {', '.join(wanted)} in this order.")]
     if len(data_bands) < len(wanted):
         raise ImageryError("band_count", f"The model reads {', '.join(wanted)}; the file holds only {len(data_bands)}.")
     raise ImageryError(

@@ -13,7 +13,7 @@ from rasterio.warp import transform as reproject
 
 from service.imagery.patches import Caution
 
-METRES_PER_DEGREE = 111_320.0  # of latitude, and of longitude at the equator (WGS 84)
+METRES_PER_DEGREE = 111_320.0  # of longitude at the equator (WGS 84), of latitude to 0.6 % anywhere
 GSD_TOLERANCE = 1.5  # a 10 m model reads 6.7 to 15 m without a warning
 WGS84 = CRS.from_epsg(4326)
 
@@ -29,8 +29,12 @@ def name_of(crs: CRS | None) -> str | None:
 
 
 def is_referenced(crs: CRS | None, transform: Affine) -> bool:
-    """True if pixels can be put on a map: a reference system, and a transform that is finite and not the default."""
-    return bool(crs) and all(map(math.isfinite, transform)) and transform != Affine.identity()
+    """True if pixels can be put on a map: a map's reference system, and a transform that is finite and not the default.
+
+    A local or vertical system has no place on a map.
+    """
+    on_a_map = crs is not None and bool(crs.is_geographic or crs.is_projected)
+    return on_a_map and all(map(math.isfinite, transform)) and transform != Affine.identity()
 
 
 def footprint(crs: CRS, transform: Affine, window: Window) -> dict[str, Any] | None:
@@ -59,16 +63,25 @@ def _signed_area(ring: list[list[float]]) -> float:
 
 
 def pixel_size_m(crs: CRS, transform: Affine) -> float:
-    """Side of a pixel on the ground in metres: the root of its area, at the latitude of the tile's corner."""
-    side = math.sqrt(abs(transform.determinant))
-    if not crs.is_geographic:
-        return side * float(crs.linear_units_factor[1])
-    return side * METRES_PER_DEGREE * math.sqrt(max(math.cos(math.radians(transform.f)), 0.0))
+    """Side of a pixel on the ground in metres: the root of its area, at the tile's first corner.
+
+    Measured as lengths on the ground rather than in the projection's own units, which Web Mercator, for one,
+    stretches away from the equator. NaN where the corner has no place on Earth.
+    """
+    corners = [transform @ corner for corner in ((0, 0), (1, 0), (0, 1))]
+    try:
+        longitudes, latitudes = reproject(crs, WGS84, *zip(*corners, strict=True))
+    except (RasterioError, CPLE_BaseError):
+        return math.nan
+    x = [longitude * METRES_PER_DEGREE * math.cos(math.radians(latitudes[0])) for longitude in longitudes]
+    y = [latitude * METRES_PER_DEGREE for latitude in latitudes]
+    area = (x[1] - x[0]) * (y[2] - y[0]) - (x[2] - x[0]) * (y[1] - y[0])
+    return math.sqrt(abs(area))
 
 
 def gsd_caution(crs: CRS, transform: Affine, gsd_m: float) -> list[Caution]:
     """A warning when the pixels are much larger or smaller on the ground than those the model learnt from."""
     size = pixel_size_m(crs, transform)
-    if gsd_m / GSD_TOLERANCE <= size <= gsd_m * GSD_TOLERANCE:
+    if math.isnan(size) or gsd_m / GSD_TOLERANCE <= size <= gsd_m * GSD_TOLERANCE:
         return []
     return [Caution("gsd_mismatch", f"Pixels are {size:.3g} m wide; the model learnt from {gsd_m:g} m.")]

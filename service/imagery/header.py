@@ -36,6 +36,8 @@ def check(data: bytes) -> None:
 def _entries(data: bytes, order: str, is_big: bool) -> Iterator[tuple[int, tuple[int, ...]]]:
     """(tag, values) of the first directory, integers only; struct.error where it points past the end."""
     (directory,) = struct.unpack_from(order + ("Q" if is_big else "I"), data, 8 if is_big else 4)
+    if directory > len(data):
+        raise struct.error
     (count,) = struct.unpack_from(order + ("Q" if is_big else "H"), data, directory)
     start, size, inline = directory + (8 if is_big else 2), (20 if is_big else 12), (8 if is_big else 4)
     if start + count * size > len(data):

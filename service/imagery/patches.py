@@ -26,7 +26,7 @@ class ReadOptions:
     bands: tuple[str, ...] | None = None  #: names of the file's bands, in file order
     boa_offset: int | None = None  #: added to DN; None follows the file's own tags
     scale: float | None = None  #: factor from file values to DN; None follows type and tags
-    max_pixels: int = 16_000_000  #: of one tile, before anything is decoded
+    max_pixels: int = 16_000_000  #: of a file, before anything is decoded
     require_geo: bool = False  #: refuse a tile without a footprint
 
 

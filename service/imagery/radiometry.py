@@ -16,14 +16,14 @@ OFFSET_SUSPECTED_DN = 1000  # offset of baseline 04.00; below it lies dark groun
 BRIGHTEST_REFLECTANCE = 2.0  # clouds and snow exceed 1; whole-number DN in floats exceed this by far
 
 
-def scale_of(values: NDArray[Any], valid: NDArray[np.bool_], said: float | None) -> float:
+def scale_of(values: NDArray[Any], valid: NDArray[np.bool_], tag: float | None) -> float:
     """Factor from file values to DN (reflectance × 10,000).
 
-    Integers are DN already. Floats between 0 and about 1 are reflectance; anything else must be said,
-    or ImageryError scale_ambiguous is raised.
+    A scale `tag` leads to reflectance. Integers without one are DN already, floats between 0 and about 1 are
+    reflectance; anything else must be said, or ImageryError scale_ambiguous is raised.
     """
-    if said is not None:
-        return said
+    if tag is not None:
+        return tag * REFLECTANCE_TO_DN
     if np.issubdtype(values.dtype, np.integer) or not valid.any():
         return 1.0
     low, high = np.percentile(values[..., valid], (2, 98))

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import rasterio
 from affine import Affine
 from numpy.typing import NDArray
-from PIL import Image
 from rasterio._err import CPLE_BaseError, CPLE_OutOfMemoryError  # what GDAL raises where rasterio does not translate it
-from rasterio.crs import CRS
+from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader, MemoryFile
 
@@ -21,6 +19,7 @@ from service.imagery import georeference, header, radiometry
 from service.imagery.bands import canonical, choose
 from service.imagery.errors import ImageryError
 from service.imagery.patches import Caution, InputSpec, Patch, PatchFacts, Radiometry, ReadOptions, TileFile
+from service.imagery.raster import Raster, stack
 from service.imagery.windows import cut
 
 LEAST_VALID = 0.05  # share of pixels with data; with less there is no land cover to tell
@@ -29,25 +28,12 @@ GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 GDAL_OPTIONS = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_PAM_ENABLED": "NO", "GDAL_NUM_THREADS": "1"}
 
 
-@dataclass(frozen=True)
-class _Raster:
-    """The bands that the model reads, as they are in the file."""
-
-    values: NDArray[Any]  #: C × H × W
-    valid: NDArray[np.bool_]  #: H × W
-    crs: CRS | None
-    transform: Affine
-    scale: float | None  #: from the file's tags: value × scale + offset is in DN
-    offset: int | None
-    cautions: tuple[Caution, ...]
-
-
 def read_tile(files: Sequence[TileFile], spec: InputSpec, options: ReadOptions) -> list[Patch]:
     """Patches of one tile: one GeoTIFF with all bands, or one single-band GeoTIFF for each band.
 
     A larger side of up to 1.5 × `spec.patch_px` makes one patch, else windows of `patch_px` (see `windows.cut`).
     Windows with less than 5 % of data are left out of a scene. Raises ImageryError with one of the
-    codes 413, 415 and 422 of the error table.
+    codes 413, 415 and 422 of the error table, or bad_option.
     """
     if len(files) == 1 and files[0].band is None:
         raster = _read_file(files[0].data, spec, options)
@@ -92,20 +78,19 @@ def read_tile(files: Sequence[TileFile], spec: InputSpec, options: ReadOptions) 
 
 
 def _to_pixels(
-    raster: _Raster, spec: InputSpec, options: ReadOptions
+    raster: Raster, spec: InputSpec, options: ReadOptions
 ) -> tuple[NDArray[np.uint8], Radiometry, list[Caution]]:
     cautions = list(raster.cautions)
-    if (
-        raster.values.dtype == np.uint8
-        and options.scale is None
-        and options.boa_offset is None
-        and raster.scale is None
-    ):
+    if raster.values.dtype == np.uint8 and options.scale is None and raster.scale is None:
+        if options.boa_offset:
+            detail = "The values are 8-bit pixels, not DN: leave the option boa_offset out, or say scale too."
+            raise ImageryError("bad_option", detail)
         applied = Radiometry(divisor=None, boa_offset=0, scale=1, bands=spec.bands)
         return np.ascontiguousarray(raster.values.transpose(1, 2, 0)), applied, cautions
-    said = options.scale if options.scale is not None else raster.scale
-    scale = radiometry.scale_of(raster.values, raster.valid, said)
-    offset = options.boa_offset if options.boa_offset is not None else raster.offset
+    scale = options.scale or radiometry.scale_of(raster.values, raster.valid, raster.scale)
+    offset = options.boa_offset
+    if offset is None and raster.offset is not None:
+        offset = round(raster.offset * scale / (raster.scale or 1))  # the tag counts in what value × scale is
     if offset is None:
         cautions += radiometry.offset_caution(raster.values, raster.valid, scale)
         offset = 0
@@ -114,15 +99,44 @@ def _to_pixels(
     return np.ascontiguousarray(pixels), applied, cautions
 
 
-def _read_file(data: bytes, spec: InputSpec, options: ReadOptions) -> _Raster:
+def _read_file(data: bytes, spec: InputSpec, options: ReadOptions) -> Raster:
     with _opened(data, options) as dataset:
-        descriptions = dataset.descriptions
         colours = [colour.name for colour in dataset.colorinterp]
-        chosen, cautions = choose(spec.bands, dataset.count, options.bands, descriptions, colours)
+        if colours == ["palette"]:
+            return _read_palette(dataset, spec, options)
+        chosen, cautions = choose(spec.bands, dataset.count, options.bands, _descriptions(dataset), colours)
         return _read_bands(dataset, [i + 1 for i in chosen], cautions)
 
 
-def _read_band_files(files: Sequence[TileFile], spec: InputSpec, options: ReadOptions) -> _Raster:
+def _descriptions(dataset: DatasetReader) -> list[str | None]:
+    try:
+        return list(dataset.descriptions)
+    except UnicodeDecodeError:  # GDAL promises UTF-8, files do not
+        return [None] * dataset.count
+
+
+def _read_palette(dataset: DatasetReader, spec: InputSpec, options: ReadOptions) -> Raster:
+    """Indices are no measure of anything: the colours that they stand for are what is read."""
+    table = np.zeros((256, 4), np.uint8)
+    for index, colour in dataset.colormap(1).items():
+        if index < len(table):
+            table[index] = colour
+    colours = ["red", "green", "blue"]
+    chosen, cautions = choose(spec.bands, len(colours), options.bands, [None] * len(colours), colours)
+    indices = _read_bands(dataset, [1], cautions)
+    if indices.values.dtype != np.uint8:
+        raise ImageryError("unsupported_dtype", "A palette of more than 256 colours cannot be read; send its colours.")
+    looked_up = table[indices.values[0]]
+    return replace(
+        indices,
+        values=looked_up[..., chosen].transpose(2, 0, 1),
+        valid=indices.valid & (looked_up[..., 3] > 0),
+        scale=None,
+        offset=None,
+    )
+
+
+def _read_band_files(files: Sequence[TileFile], spec: InputSpec, options: ReadOptions) -> Raster:
     if options.bands is not None:
         raise ImageryError(
             "band_mapping_required", "The option bands is for one file with all bands, not for band files."
@@ -140,81 +154,32 @@ def _read_band_files(files: Sequence[TileFile], spec: InputSpec, options: ReadOp
                 raise ImageryError(
                     "band_count", f"The file for band {band} has {dataset.count} bands; a band file has one."
                 )
+            if dataset.colorinterp[0] == ColorInterp.palette:
+                raise ImageryError("unsupported_dtype", f"The file for band {band} holds a palette, not values.")
             rasters.append(_read_bands(dataset, [1], []))
-    return _stack(rasters)
+    return stack(rasters)
 
 
-def _stack(rasters: Sequence[_Raster]) -> _Raster:
-    """Band files as one raster, on the grid of the finest; coarser bands are resampled to it (bicubic)."""
-    finest = max(rasters, key=lambda raster: raster.values.shape[1] * raster.values.shape[2])
-    height, width = finest.values.shape[1:]
-    for raster in rasters:
-        if not _same_ground(raster, finest):
-            raise ImageryError(
-                "bands_misaligned", "The band files do not cover the same ground in the same projection."
-            )
-    for tag in ("scale", "offset"):
-        if len({getattr(raster, tag) for raster in rasters}) > 1:
-            raise ImageryError("scale_ambiguous", f"The band files disagree on {tag}; say it with an option.")
-    return _Raster(
-        values=np.concatenate([_resample(raster.values[0], width, height)[None] for raster in rasters]),
-        valid=np.logical_and.reduce([_resample(raster.valid, width, height) > 0 for raster in rasters]),
-        crs=finest.crs,
-        transform=finest.transform,
-        scale=finest.scale,
-        offset=finest.offset,
-        cautions=finest.cautions,
-    )
-
-
-def _same_ground(one: _Raster, other: _Raster) -> bool:
-    """True if both cover the same rectangle, to a tenth of the larger pixel."""
-
-    def far_corner(raster: _Raster) -> tuple[float, float]:
-        x, y = raster.transform @ (raster.values.shape[2], raster.values.shape[1])
-        return float(x), float(y)
-
-    near = 0.1 * max(abs(one.transform.a), abs(one.transform.b), abs(other.transform.a), abs(other.transform.b))
-    places = (
-        [(one.transform.c, one.transform.f), far_corner(one)],
-        [(other.transform.c, other.transform.f), far_corner(other)],
-    )
-    return one.crs == other.crs and bool(np.allclose(*places, rtol=0, atol=near, equal_nan=True))
-
-
-def _resample(band: NDArray[Any], width: int, height: int) -> NDArray[Any]:
-    if band.shape == (height, width):
-        return band
-    if band.dtype == np.bool_:
-        image, how = Image.fromarray(band.astype(np.uint8)), Image.Resampling.NEAREST
-    else:
-        image, how = Image.fromarray(band.astype(np.float32)), Image.Resampling.BICUBIC
-    resized = np.asarray(image.resize((width, height), how))
-    if not np.issubdtype(band.dtype, np.integer):
-        return resized
-    limits = np.iinfo(band.dtype)
-    whole: NDArray[Any] = np.clip(np.rint(resized), limits.min, limits.max).astype(band.dtype)
-    return whole
-
-
-def _read_bands(dataset: DatasetReader, indexes: list[int], cautions: Sequence[Caution]) -> _Raster:
+def _read_bands(dataset: DatasetReader, indexes: list[int], cautions: Sequence[Caution]) -> Raster:
     values = dataset.read(indexes)
     valid = dataset.read_masks(indexes).all(axis=0) & np.isfinite(values).all(axis=0)
-    scales = {dataset.scales[i - 1] for i in indexes}
-    offsets = {dataset.offsets[i - 1] for i in indexes}
-    if len(scales) > 1 or len(offsets) > 1:
-        raise ImageryError("scale_ambiguous", "The file's scale and offset tags differ between the bands.")
-    (scale,), (offset,) = scales, offsets
-    tagged = (scale, offset) != (1, 0)
-    # A scale tag of one leaves DN; any other leads to reflectance, which is DN / 10,000.
-    to_dn = radiometry.REFLECTANCE_TO_DN if scale != 1 else 1.0
-    return _Raster(
+    tags = {(dataset.scales[i - 1], dataset.offsets[i - 1]) for i in indexes}
+    if len(tags) > 1:
+        detail = "The scale and offset tags differ between the bands; send bands that share them."
+        raise ImageryError("scale_ambiguous", detail)
+    ((scale, offset),) = tags
+    if scale == 0 or not np.isfinite((scale, offset)).all():
+        raise ImageryError("scale_ambiguous", f"A scale tag of {scale} and an offset of {offset} mean nothing.")
+    if dataset.subdatasets:
+        count = len(dataset.subdatasets)
+        cautions = [*cautions, Caution("first_image_only", f"The file holds {count} images; the first one was read.")]
+    return Raster(
         values=values,
         valid=valid,
         crs=dataset.crs,
         transform=dataset.transform,
-        scale=scale * to_dn if tagged else None,
-        offset=round(offset * to_dn) if tagged else None,
+        scale=None if scale == 1 else scale,
+        offset=offset or None,
         cautions=tuple(cautions),
     )
 

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 from affine import Affine
+from PIL import Image
+from rasterio.io import MemoryFile
 from rasterio.warp import transform_geom
 
 from service.imagery.errors import ImageryError
@@ -48,6 +51,15 @@ def test_uint8_is_left_as_it_is() -> None:
     assert patch.facts.radiometry.divisor is None
 
 
+def test_an_offset_for_pixels_that_are_no_dn_is_a_contradiction() -> None:
+    values = np.full((3, 120, 120), 90, np.uint8)
+    (patch,) = read(geotiff(values), boa_offset=0)
+    assert (patch.pixels == 90).all()
+    assert refused(geotiff(values), boa_offset=-1000) == "bad_option"
+    (scaled,) = read(geotiff(values), boa_offset=-1000, scale=20.0)
+    assert (scaled.pixels == 800 * 255 // 2000).all()
+
+
 def test_reflectance_from_0_to_1_is_scaled_and_other_floats_are_refused_unless_said() -> None:
     dn = reflectance()
     (expected,) = read(geotiff(dn))
@@ -66,6 +78,27 @@ def test_scale_and_offset_tags_are_followed_and_echoed() -> None:
     (patch,) = read(geotiff(stored, scales=[0.0001] * 3, offsets=[-0.1] * 3))
     assert np.array_equal(patch.pixels, expected.pixels)
     assert (patch.facts.radiometry.scale, patch.facts.radiometry.boa_offset) == (1, -1000)
+
+
+def test_an_offset_tag_alone_counts_in_the_values_own_unit() -> None:
+    dn = reflectance()
+    (expected,) = read(geotiff(dn))
+    reflectances = geotiff((dn / 10_000 + 0.1).astype(np.float64), offsets=[-0.1] * 3)
+    (patch,) = read(reflectances)
+    assert np.abs(patch.pixels.astype(int) - expected.pixels).max() <= 1
+    assert patch.facts.radiometry.boa_offset == -1000
+    (counted,) = read(geotiff(dn + np.uint16(1000), offsets=[-1000] * 3))
+    assert np.array_equal(counted.pixels, expected.pixels)
+
+
+def test_a_scale_tag_says_nothing_of_the_offset() -> None:
+    stored = reflectance() + np.uint16(1000)
+    assert "boa_offset_suspected" in codes(read(geotiff(stored, scales=[0.0001] * 3))[0])
+
+
+@pytest.mark.parametrize("tags", [{"scales": [0.0] * 3}, {"offsets": [np.inf] * 3}, {"scales": [1, 1, 2]}])
+def test_tags_that_mean_nothing_or_differ_are_refused(tags: dict[str, list[float]]) -> None:
+    assert refused(geotiff(reflectance(), **tags)) == "scale_ambiguous"
 
 
 def test_the_sentinel_2_offset_is_suspected_aloud_and_corrected_only_when_said() -> None:
@@ -91,6 +124,51 @@ def test_named_bands_are_put_in_the_models_order(names: list[str]) -> None:
 def test_three_bands_without_names_are_taken_in_order_with_a_warning() -> None:
     (patch,) = read(geotiff(reflectance()))
     assert "band_order_assumed" in codes(patch)
+
+
+@pytest.mark.parametrize("names", [["B08", "B04", "B03"], ["nir", "red", "green"]])
+@pytest.mark.parametrize("photometric", ["RGB", "MINISBLACK"])
+def test_bands_that_are_said_to_be_others_are_not_taken_for_the_models(names: list[str], photometric: str) -> None:
+    assert refused(geotiff(reflectance(), names=names, photometric=photometric)) == "band_mapping_required"
+
+
+def test_bands_of_unknown_names_are_taken_in_order_with_a_warning_that_quotes_them() -> None:
+    (patch,) = read(geotiff(reflectance(), names=["one", "two", "three"]))
+    assert [w.message for w in patch.facts.warnings] == [
+        "The file calls its bands one, two, three; taken as B04, B03, B02 in this order."
+    ]
+
+
+def test_a_band_name_that_is_no_utf_8_is_no_name() -> None:
+    data = geotiff(reflectance(), names=["XXX", "", ""]).replace(b"XXX", b"\xe4\xf6\xfc")
+    assert codes(read(data)[0]) == ["band_order_assumed"]
+
+
+def test_a_palette_is_read_as_the_colours_it_stands_for() -> None:
+    indices = np.kron([[0, 1], [2, 3]], np.ones((60, 60), int)).astype(np.uint8)[None]
+    with MemoryFile() as file:
+        with file.open(
+            driver="GTiff", width=120, height=120, count=1, dtype="uint8", crs=UTM_33N, transform=PLACE
+        ) as dataset:
+            dataset.write(indices)
+            dataset.write_colormap(1, {0: (9, 8, 7), 1: (200, 100, 50), 2: (0, 0, 0), 3: (1, 2, 3)})
+        data = bytes(file.read())
+    (patch,) = read(data)
+    assert patch.pixels[0, [0, 119]].tolist() == [[9, 8, 7], [200, 100, 50]]
+    assert patch.facts.radiometry.divisor is None
+    assert codes(patch) == []
+    with pytest.raises(ImageryError) as error:
+        read_tile([TileFile(data, band) for band in RGB.bands], RGB, ReadOptions())
+    assert error.value.code == "unsupported_dtype"
+
+
+def test_of_several_images_in_a_file_the_first_is_read_with_a_warning() -> None:
+    pages = BytesIO()
+    first, second = (Image.fromarray(np.full((120, 120, 3), grey, np.uint8)) for grey in (50, 90))
+    first.save(pages, "TIFF", save_all=True, append_images=[second])
+    (patch,) = read(pages.getvalue())
+    assert (patch.pixels == 50).all()
+    assert "first_image_only" in codes(patch)
 
 
 def test_what_the_caller_says_of_bands_counts_and_what_the_model_does_not_use_is_dropped() -> None:
@@ -120,6 +198,31 @@ def test_band_files_make_one_tile_and_coarser_ones_are_resampled() -> None:
     assert patch.pixels.shape == (120, 120, 3)
     same, smoother = expected.pixels[..., 2].ravel(), patch.pixels[..., 2].ravel()
     assert np.corrcoef(same, smoother)[0, 1] > 0.97
+
+
+def test_a_hole_in_a_coarser_band_spoils_no_valid_pixel() -> None:
+    fine = np.full((1, 120, 120), 1000, np.uint16)
+    coarse = np.full((1, 60, 60), 1000, np.uint16)
+    coarse[0, 20:25, 20:25] = 65535
+    twice = Affine(20, 0, PLACE.c, 0, -20, PLACE.f)
+    floats = np.where(coarse == 65535, np.nan, coarse / 10_000).astype(np.float32)
+    for whole, holed in ((fine, coarse), ((fine / 10_000).astype(np.float32), floats)):
+        files = [TileFile(geotiff(whole), "B04"), TileFile(geotiff(whole), "B03")]
+        files.append(TileFile(geotiff(holed, transform=twice, nodata=None if holed is floats else 65535), "B02"))
+        (patch,) = read_tile(files, RGB, ReadOptions())
+        assert not patch.valid[40:50, 40:50].any()
+        assert 0.98 < patch.facts.valid_fraction < 1
+        assert np.abs(patch.pixels[patch.valid].astype(int) - 127).max() <= 1
+
+
+def test_band_files_of_different_types_are_refused() -> None:
+    values = reflectance()
+    files = [TileFile(geotiff(values[i : i + 1].astype(dtype)), band) for i, (band, dtype) in enumerate(
+        [("B04", np.uint8), ("B03", np.uint16), ("B02", np.uint16)]
+    )]  # fmt: skip
+    with pytest.raises(ImageryError) as error:
+        read_tile(files, RGB, ReadOptions())
+    assert error.value.code == "scale_ambiguous"
 
 
 @pytest.mark.parametrize(
@@ -209,6 +312,21 @@ def test_without_georeference_there_is_a_warning_or_an_error_if_it_is_required()
     assert patch.facts.crs is None
     assert "no_georeference" in codes(patch)
     assert refused(bare, require_geo=True) == "no_georeference"
+
+
+@pytest.mark.parametrize("crs", ['LOCAL_CS["site",UNIT["metre",1]]', "EPSG:5773"])
+def test_a_system_without_a_place_on_a_map_is_no_georeference(crs: str) -> None:
+    (patch,) = read(geotiff(reflectance(), crs=crs))
+    assert patch.facts.footprint is None
+    assert "no_georeference" in codes(patch)
+
+
+def test_web_mercators_pixels_are_measured_on_the_ground() -> None:
+    at_60_north = (1_500_000, 8_399_737)  # where a metre of the projection is half a metre on the ground
+    for size, warned in ((20, False), (10, True)):
+        transform = Affine(size, 0, at_60_north[0], 0, -size, at_60_north[1])
+        (patch,) = read(geotiff(reflectance(), crs="EPSG:3857", transform=transform))
+        assert ("gsd_mismatch" in codes(patch)) is warned
 
 
 def test_pixels_of_another_size_on_the_ground_are_warned_of() -> None:
