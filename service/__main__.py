@@ -25,7 +25,8 @@ def main() -> int:
         settings = Settings()
     except ValidationError as error:
         for wrong in error.errors():
-            print(f"setting {str(wrong['loc'][0]).upper()}: {wrong['msg']}", file=sys.stderr)
+            name = "".join(map(str, wrong["loc"])).upper()
+            print(f"setting {name}: {wrong['msg']}" if name else wrong["msg"], file=sys.stderr)
         return 2
     logs.configure(settings.log_level, settings.log_format)
     log.info("settings %s", settings.model_dump_json())

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import logging
+import asyncio
 import time
-import uuid
 from email.message import Message
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from service import bodies, openapi, options, responses
 from service.errors import ServiceError
@@ -18,7 +18,7 @@ from service.metrics import Metrics
 from service.settings import Settings
 
 CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
-log = logging.getLogger("service")
+CLIENT_GONE = 499  # nginx's number; nobody is there to read it
 
 
 def create(featurizer: Featurizer, settings: Settings, metrics: Metrics) -> FastAPI:
@@ -41,18 +41,11 @@ def create(featurizer: Featurizer, settings: Settings, metrics: Metrics) -> Fast
     async def invocations(request: Request) -> Response:
         """GeoTIFFs in, one prediction for each patch out."""
         started = time.perf_counter()
-        code = "client_gone"
-        try:
-            with featurizer.answering():
-                answer = await _invoke(request, featurizer, settings)
-            code = "ok"
-            return Response(answer.body, media_type=answer.media_type)
-        except Exception as error:
-            code = _service_error(error).code
-            raise
-        finally:
-            metrics.requests.labels(code).inc()
-            metrics.request_seconds.observe(time.perf_counter() - started)
+        with featurizer.answering():
+            response, code = await _answer(request, featurizer, settings)
+        metrics.requests.labels(code).inc()
+        metrics.request_seconds.observe(time.perf_counter() - started)
+        return response
 
     @app.get("/execution-parameters", summary="What SageMaker's batch transform asks for")
     async def execution_parameters() -> dict[str, int | str]:
@@ -75,13 +68,28 @@ def create(featurizer: Featurizer, settings: Settings, metrics: Metrics) -> Fast
         manifest = artifact.manifest.model_dump(mode="json")
         return {**manifest, "sha256": artifact.sha256, "engine": featurizer.engine_name}
 
-    @app.exception_handler(Exception)
-    @app.exception_handler(ServiceError)
     @app.exception_handler(HTTPException)
-    async def problem(_request: Request, error: Exception) -> Response:
-        return _problem(error)
+    async def no_route(_request: Request, error: HTTPException) -> Response:
+        code = {404: "not_found", 405: "method_not_allowed"}[error.status_code]  # Starlette itself raises no others
+        return _problem(ServiceError(code, str(error.detail)))
 
     return app
+
+
+async def _answer(request: Request, featurizer: Featurizer, settings: Settings) -> tuple[Response, str]:
+    """The response, and the code under which it is counted."""
+    try:
+        answer = await _invoke(request, featurizer, settings)
+    except ServiceError as error:
+        return _problem(error), error.code
+    except ClientDisconnect:
+        return Response(status_code=CLIENT_GONE), "client_gone"
+    except asyncio.CancelledError:  # the server ends, and this request's body is not here yet or its time is up
+        late = ServiceError("draining", "The service ended before it could answer; send it again.", retry_after_s=5)
+        return _problem(late), late.code
+    except Exception as error:
+        return _problem(ServiceError.unforeseen(error)), "internal"
+    return Response(answer.body, media_type=answer.media_type), "ok"
 
 
 async def _invoke(request: Request, featurizer: Featurizer, settings: Settings) -> responses.Answer:
@@ -93,7 +101,8 @@ async def _invoke(request: Request, featurizer: Featurizer, settings: Settings) 
         request.headers.get(CUSTOM_ATTRIBUTES),
     )
     encode = responses.ENCODERS[responses.negotiate(request.headers.get("accept"))]
-    featurizer.admit(0)
+    featurizer.raise_unless_ready()
+    featurizer.admit(1)
     bands = featurizer.artifact.manifest.input.bands
     tiles = await bodies.read(request, media_type.get_content_type(), bands, settings.max_instances)
     featurizer.admit(len(tiles))
@@ -109,20 +118,6 @@ async def _invoke(request: Request, featurizer: Featurizer, settings: Settings) 
     return encode(results, featurizer.artifact, asked)
 
 
-def _service_error(error: Exception) -> ServiceError:
-    if isinstance(error, ServiceError):
-        return error
-    if isinstance(error, HTTPException):
-        codes = {404: "not_found", 405: "method_not_allowed"}
-        if error.status_code in codes:
-            return ServiceError(codes[error.status_code], str(error.detail))
-    return ServiceError("internal", "Something went wrong inside the service.")
-
-
-def _problem(error: Exception) -> Response:
-    said = _service_error(error)
-    if said.code == "internal":
-        said.more["id"] = uuid.uuid4().hex
-        log.error("internal error %s", said.more["id"], exc_info=error)
-    headers = {"Retry-After": str(said.more["retry_after_s"])} if "retry_after_s" in said.more else None
-    return JSONResponse(said.problem(), said.status, headers, media_type="application/problem+json")
+def _problem(error: ServiceError) -> Response:
+    headers = {"Retry-After": str(error.more["retry_after_s"])} if "retry_after_s" in error.more else None
+    return JSONResponse(error.problem(), error.status, headers, media_type="application/problem+json")

@@ -30,23 +30,25 @@ class _Job:
 class Batcher:
     """Runs patches through the engine, in its own thread, in batches that form by themselves."""
 
-    def __init__(self, engine: Engine, metrics: Metrics) -> None:
-        self._engine, self._metrics = engine, metrics
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
         self._waiting: asyncio.Queue[_Job] = asyncio.Queue()
         self._thread = ThreadPoolExecutor(1, "engine")
         self._queued = 0  # patches that wait or are in the engine
         self._seconds_a_patch = 0.0
         self._owner: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
+    def start(self, engine: Engine) -> None:
         """Begins to take work; needs a running event loop."""
-        self._owner = asyncio.create_task(self._own())
+        self._owner = asyncio.create_task(self._own(engine))
 
     async def close(self) -> None:
         """Ends the owner; what waits is cancelled."""
         if self._owner is not None:
             self._owner.cancel()
             await asyncio.gather(self._owner, return_exceptions=True)
+        while not self._waiting.empty():
+            self._waiting.get_nowait().result.cancel()
         self._thread.shutdown(wait=True, cancel_futures=True)
 
     def wait_s(self, more: int = 0) -> float:
@@ -59,20 +61,22 @@ class Batcher:
         Many patches go in pieces of one batch, each queued when the one before is done, so that they do
         not keep others waiting. Raises ServiceError engine_failed.
         """
-        pieces = [images[i : i + LARGEST_BATCH] for i in range(0, len(images), LARGEST_BATCH)]
-        outputs = [await self._run_piece(piece, tokens) for piece in pieces]
+        left = len(images)
+        self._queued += left
+        outputs = []
+        try:
+            for first in range(0, len(images), LARGEST_BATCH):
+                piece = images[first : first + LARGEST_BATCH]
+                job = _Job(piece, tokens, asyncio.get_running_loop().create_future())
+                self._waiting.put_nowait(job)
+                outputs.append(await job.result)
+                left -= len(piece)
+                self._queued -= len(piece)
+        finally:
+            self._queued -= left
         return _joined(outputs)
 
-    async def _run_piece(self, images: NDArray[np.uint8], tokens: bool) -> Output:
-        job = _Job(images, tokens, asyncio.get_running_loop().create_future())
-        self._queued += len(images)
-        try:
-            self._waiting.put_nowait(job)
-            return await job.result
-        finally:
-            self._queued -= len(images)
-
-    async def _own(self) -> None:
+    async def _own(self, engine: Engine) -> None:
         left_over: _Job | None = None
         while True:
             batch = [left_over or await self._waiting.get()]
@@ -84,14 +88,15 @@ class Batcher:
                     break
                 batch.append(job)
             if alive := [job for job in batch if not job.result.done()]:  # the others' callers are gone
-                await self._run_batch(alive)
+                await self._run_batch(engine, alive)
 
-    async def _run_batch(self, batch: list[_Job]) -> None:
-        images = np.concatenate([job.images for job in batch])
+    async def _run_batch(self, engine: Engine, batch: list[_Job]) -> None:
+        count = sum(len(job.images) for job in batch)
         tokens = any(job.tokens for job in batch)
         started = time.perf_counter()
         try:
-            output = await asyncio.get_running_loop().run_in_executor(self._thread, self._engine.run, images, tokens)
+            images = np.concatenate([job.images for job in batch])
+            output = await asyncio.get_running_loop().run_in_executor(self._thread, engine.run, images, tokens)
             if not (np.isfinite(output.embeddings).all() and np.isfinite(output.logits).all()):
                 raise FloatingPointError("the engine gave values that are not finite")
         except asyncio.CancelledError:
@@ -106,12 +111,12 @@ class Batcher:
                         ServiceError("engine_failed", "The model failed on this batch; try again.")
                     )
                     job.result.exception()  # seen, even if the caller has left
-            log.error("a batch of %d patches failed", len(images), exc_info=error)
+            log.error("a batch of %d patches failed", count, exc_info=error)
             return
-        took = (time.perf_counter() - started) / len(images)
+        took = (time.perf_counter() - started) / count
         known = self._seconds_a_patch
         self._seconds_a_patch = took if known == 0 else known + SMOOTHING * (took - known)
-        self._metrics.batch_size.observe(len(images))
+        self._metrics.batch_size.observe(count)
         start = 0
         for job in batch:
             here = slice(start, start + len(job.images))

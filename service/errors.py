@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import uuid
 from typing import Any
 
 from service.imagery.errors import ImageryError
@@ -37,6 +39,7 @@ STATUS = {
     "engine_failed": 503,
     "internal": 500,
 }
+log = logging.getLogger("service")
 
 
 class ServiceError(Exception):
@@ -58,6 +61,13 @@ class ServiceError(Exception):
     def of(cls, error: ImageryError) -> ServiceError:
         """The same error, as the service answers it."""
         return cls(error.code, error.detail, **({"limits": error.limits} if error.limits else {}))
+
+    @classmethod
+    def unforeseen(cls, error: BaseException) -> ServiceError:
+        """What callers are told of a fault of ours: an id under which the log has all of it."""
+        number = uuid.uuid4().hex
+        log.error("internal error %s", number, exc_info=error)
+        return cls("internal", "Something went wrong inside the service; its log has more under this id.", id=number)
 
     def problem(self) -> dict[str, Any]:
         """The body of the answer."""

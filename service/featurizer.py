@@ -18,7 +18,7 @@ from service.errors import ServiceError
 from service.imagery import self_test
 from service.imagery.errors import ImageryError
 from service.imagery.patches import PatchFacts, ReadOptions
-from service.imagery.pool import DecodePool
+from service.imagery.pool import DecodePool, PoolBroken
 from service.metrics import Metrics
 from service.model import engine as engines
 from service.model.artifact import Artifact
@@ -62,7 +62,7 @@ class Featurizer:
             timeout_s=settings.decode_timeout_s,
             memory_mb=settings.decode_memory_mb,
         )
-        self._batcher: Batcher | None = None
+        self._engine = Batcher(metrics)
         self.in_flight = 0  #: requests being answered
         metrics.in_flight.set_function(lambda: self.in_flight)
         self._decoding = 0  # tiles that wait for a decode process or are in one
@@ -80,8 +80,7 @@ class Featurizer:
         loading = asyncio.to_thread(engines.choose, self.artifact, self._settings.threads)
         engine, _ = await asyncio.gather(loading, self._pool.start())
         self.engine_name = engine.name
-        self._batcher = Batcher(engine, self._metrics)
-        self._batcher.start()
+        self._engine.start(engine)
         await self._test()
         if self.status == "loading":
             self.status = "ready"
@@ -90,6 +89,7 @@ class Featurizer:
             await asyncio.sleep(TEST_EVERY_S)
             self._pool.raise_if_broken()
             if time.monotonic() - self._worked_at < TEST_EVERY_S:
+                failed = 0
                 continue
             try:
                 await self._test()
@@ -102,8 +102,7 @@ class Featurizer:
     async def close(self) -> None:
         """Ends the decode processes and the engine."""
         await self._pool.close()
-        if self._batcher is not None:
-            await self._batcher.close()
+        await self._engine.close()
 
     async def _test(self) -> None:
         await self.predict_tile(TileRequest("self-test", self_test.tile(self._spec)), ReadOptions(), False)
@@ -117,12 +116,14 @@ class Featurizer:
         finally:
             self.in_flight -= 1
 
+    def raise_unless_ready(self) -> None:
+        """Raises ServiceError loading or draining."""
+        if self.status != "ready":
+            raise ServiceError(self.status, "The service does not take work at this time; try again.", retry_after_s=5)
+
     def admit(self, tiles: int) -> None:
-        """Raises ServiceError if now is no time for `tiles` more: loading, draining, overloaded."""
-        if self.status != "ready" or self._batcher is None:
-            code = "loading" if self.status != "draining" else "draining"
-            raise ServiceError(code, "The service does not take work at this time; try again.", retry_after_s=5)
-        wait, allowed = self._batcher.wait_s(self._decoding + tiles), self._settings.max_wait_s
+        """Raises ServiceError overloaded if `tiles` more would wait too long."""
+        wait, allowed = self._engine.wait_s(self._decoding + tiles), self._settings.max_wait_s
         if wait > allowed:
             back = round(wait - allowed + 1)
             raise ServiceError(
@@ -135,12 +136,11 @@ class Featurizer:
     async def predict(
         self, tiles: Sequence[TileRequest], options: ReadOptions, tokens: bool
     ) -> list[Prediction | Refusal]:
-        """Predictions of all patches of all tiles, in order; a tile that is refused does not stop the others.
-
-        `options.max_pixels` holds for all tiles together.
-        """
+        """Predictions of all patches of all tiles, in order; a tile that is refused does not stop the others."""
         done = await asyncio.gather(*(self._predict_or_refuse(tile, options, tokens) for tile in tiles))
-        return [prediction for predictions in done for prediction in predictions]
+        predictions = [prediction for predictions in done for prediction in predictions]
+        self._metrics.patches.inc(sum(isinstance(prediction, Prediction) for prediction in predictions))
+        return predictions
 
     async def _predict_or_refuse(
         self, tile: TileRequest, options: ReadOptions, tokens: bool
@@ -148,20 +148,25 @@ class Featurizer:
         try:
             return await self.predict_tile(tile, options, tokens)
         except ImageryError as error:
-            self._metrics.refused_tiles.labels(error.code).inc()
-            return [Refusal(tile.id, ServiceError.of(error))]
+            refusal = ServiceError.of(error)
+        except ServiceError as error:
+            refusal = error
+        except Exception as error:  # a fault of ours in one tile is not the others'
+            refusal = ServiceError.unforeseen(error)
+        self._metrics.refused_tiles.labels(refusal.code).inc()
+        return [Refusal(tile.id, refusal)]
 
     async def predict_tile(self, tile: TileRequest, options: ReadOptions, tokens: bool) -> list[Prediction]:
         """Predictions of one tile's patches. Raises ImageryError, ServiceError engine_failed."""
-        assert self._batcher is not None  # admitted
         self._decoding += 1
         try:
             decoded = await self._pool.decode(tile.files, options)
+        except PoolBroken:
+            raise ServiceError("engine_failed", "Decoding has broken down; try again.", retry_after_s=30) from None
         finally:
             self._decoding -= 1
-        output = await self._batcher.run(decoded.images, tokens)
+        output = await self._engine.run(decoded.images, tokens)
         self._worked_at = time.monotonic()
-        self._metrics.patches.inc(len(decoded.facts))
         return [
             Prediction(
                 tile.id,

@@ -6,14 +6,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from service.errors import ServiceError
 from service.imagery.patches import ReadOptions
 
-NOT_OPTIONS = {"charset", "boundary"}  # parameters of media types that say nothing about imagery
+# Parameters of media types that are no options: RFC 7578, and OGC 21-026 for cloud-optimized GeoTIFFs.
+NOT_OPTIONS = {"charset", "boundary", "application", "profile"}
 
 
 def _split(value: Any) -> Any:
@@ -52,6 +53,14 @@ class Options(BaseModel):
     def _as_text(cls, value: Any) -> Any:
         return str(value) if isinstance(value, int) else value
 
+    @model_validator(mode="after")
+    def _nothing_said_in_vain(self) -> Self:
+        if "probabilities" not in self.outputs and {"top_k", "threshold"} & self.model_fields_set:
+            raise ValueError("top_k and threshold are for outputs=probabilities")
+        if self.outputs == ("probabilities",) and "embedding_dtype" in self.model_fields_set:
+            raise ValueError("embedding_dtype is for outputs=embedding")
+        return self
+
     def for_reading(self, max_pixels: int) -> ReadOptions:
         """The part of it that reading needs."""
         offset = None if self.boa_offset == "auto" else int(self.boa_offset)
@@ -62,27 +71,26 @@ def parse(query: Iterable[tuple[str, str]], media_type: Mapping[str, str], custo
     """Options from the three places they travel in. Raises ServiceError bad_option, also for one said twice."""
     said: dict[str, Any] = {}
     attributes = _json_object(custom_attributes) if custom_attributes else {}
-    for name, value in (*query, *media_type.items(), *attributes.items()):
-        if name in NOT_OPTIONS:
-            continue
-        if name in said and said[name] != value:
+    of_media_type = ((name, value) for name, value in media_type.items() if name not in NOT_OPTIONS)
+    for name, value in (*query, *of_media_type, *attributes.items()):
+        if name in said and str(said[name]) != str(value):
             raise ServiceError("bad_option", f"The option {name} is given twice with different values; give it once.")
         said[name] = value
     try:
         return Options.model_validate(said)
     except ValidationError as error:
         first = error.errors()[0]
-        name = str(first["loc"][0])[:64]
+        name = ".".join(map(str, first["loc"][:1]))[:64]
         if first["type"] == "extra_forbidden":
             known = ", ".join(Options.model_fields)
             raise ServiceError("bad_option", f"There is no option {name!r}; the options are {known}.") from None
-        raise ServiceError("bad_option", f"Option {name}: {first['msg']}.") from None
+        raise ServiceError("bad_option", f"Option {name}: {first['msg']}." if name else f"{first['msg']}.") from None
 
 
 def _json_object(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
         raise ServiceError("bad_option", "X-Amzn-SageMaker-Custom-Attributes must be a JSON object of options.")

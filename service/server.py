@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+import time
 from collections.abc import Iterator
 
 import uvicorn
@@ -16,7 +17,7 @@ from service.metrics import Metrics
 from service.model.artifact import Artifact
 from service.settings import Settings
 
-DRAIN_S = 20.0  # SageMaker kills 30 s after SIGTERM
+DRAIN_S = 18.0  # SageMaker kills 30 s after SIGTERM; some are for ending
 log = logging.getLogger("service")
 
 
@@ -49,7 +50,6 @@ async def _serve(artifact: Artifact, settings: Settings) -> int:
         port=settings.sagemaker_bind_to_port,
         log_config=None,
         access_log=False,
-        timeout_graceful_shutdown=1,
     )
     server = _Server(config)
     living = asyncio.create_task(featurizer.live())
@@ -64,7 +64,7 @@ async def _serve(artifact: Artifact, settings: Settings) -> int:
     if broken is not None:
         log.error("cannot serve: %s", " ".join(str(broken).split()) or type(broken).__name__)
     elif not listening.done():
-        await _drain(featurizer)
+        config.timeout_graceful_shutdown = await _drain(featurizer)
     server.should_exit = True
     living.cancel()
     await asyncio.gather(living, listening, return_exceptions=True)
@@ -72,11 +72,11 @@ async def _serve(artifact: Artifact, settings: Settings) -> int:
     return 0 if stopping.is_set() and broken is None else 1
 
 
-async def _drain(featurizer: Featurizer) -> None:
-    """No new work; waits until what was accepted is answered, or until time is up."""
+async def _drain(featurizer: Featurizer) -> int:
+    """No new work; waits until what was accepted has its answer. Returns the seconds left to send it, at least 1."""
     featurizer.status = "draining"
     log.info("draining")
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(DRAIN_S):
-            while featurizer.in_flight:
-                await asyncio.sleep(0.05)
+    end = time.monotonic() + DRAIN_S
+    while featurizer.in_flight and time.monotonic() < end:
+        await asyncio.sleep(0.05)
+    return max(1, round(end - time.monotonic()))

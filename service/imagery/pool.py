@@ -30,7 +30,11 @@ class Tile:
 
 
 class PoolBroken(RuntimeError):
-    """No decode process can be started any more."""
+    """A decode process that ended cannot be replaced."""
+
+
+class DecodeFailure(RuntimeError):
+    """A fault of ours in a decode process; the message is its traceback."""
 
 
 class DecodePool:
@@ -42,7 +46,7 @@ class DecodePool:
     def __init__(self, spec: InputSpec, image_size: int, *, workers: int, timeout_s: float, memory_mb: int) -> None:
         self._spec, self._image_size, self._count, self._timeout_s = spec, image_size, workers, timeout_s
         self._config = json.dumps({"spec": asdict(spec), "image_size": image_size, "memory_mb": memory_mb})
-        self._idle: asyncio.Queue[asyncio.subprocess.Process] = asyncio.Queue()
+        self._idle: asyncio.Queue[asyncio.subprocess.Process | PoolBroken] = asyncio.Queue()
         self._all: set[asyncio.subprocess.Process] = set()
         self._starting: set[asyncio.Task[None]] = set()
         self._broken: PoolBroken | None = None
@@ -67,12 +71,10 @@ class DecodePool:
     async def decode(self, files: Sequence[TileFile], options: ReadOptions) -> Tile:
         """The patches of one tile (see `reader.read_tile`), resized to the model's input.
 
-        Raises ImageryError; beside the codes of the reader, decode_timeout and decode_crashed.
+        Raises ImageryError; beside the codes of the reader, decode_timeout and decode_crashed. Raises
+        PoolBroken once a process could not be replaced.
         """
-        process = await self._idle.get()
-        while process.returncode is not None:  # died while idle: no tile's fault
-            self._replace(process)
-            process = await self._idle.get()
+        process = await self._take()
         try:
             async with asyncio.timeout(self._timeout_s):
                 head, blobs = await _exchange(process, frames.request(files, options))
@@ -90,9 +92,21 @@ class DecodePool:
         self._idle.put_nowait(process)
         if "error" in head:
             raise ImageryError(**head["error"])
+        if "failure" in head:
+            raise DecodeFailure(head["failure"])
         side, channels = self._image_size, len(self._spec.bands)
         images = np.frombuffer(blobs[0], np.uint8).reshape(-1, side, side, channels)
         return Tile(images, tuple(frames.parse_facts(facts) for facts in head["patches"]))
+
+    async def _take(self) -> asyncio.subprocess.Process:
+        while True:
+            process = await self._idle.get()
+            if isinstance(process, PoolBroken):
+                self._idle.put_nowait(process)  # for the next one that waits
+                raise process
+            if process.returncode is None:
+                return process
+            self._replace(process)  # died while idle: no tile's fault
 
     def _replace(self, process: asyncio.subprocess.Process) -> None:
         _kill(process)
@@ -106,6 +120,7 @@ class DecodePool:
             await self._start_one()
         except PoolBroken as error:
             self._broken = error
+            self._idle.put_nowait(error)
 
     async def _start_one(self) -> None:
         # Its environment is made from nothing: a decoder has no use for credentials.
@@ -114,13 +129,15 @@ class DecodePool:
             "PYTHONPATH": str(Path(__file__).parents[2]),
             "OPENBLAS_NUM_THREADS": "1",  # a thread's stack counts towards the memory limit
         }
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "service.imagery.worker", self._config),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            env=environment,
-        )
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "service.imagery.worker", self._config),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                env=environment,
+            )
+        except OSError as error:
+            raise PoolBroken(f"a decode process could not be started: {error}") from None
         self._all.add(process)
         try:
             async with asyncio.timeout(START_TIMEOUT_S):

@@ -11,6 +11,7 @@ import os
 import resource
 import signal
 import sys
+import traceback
 from dataclasses import asdict
 from typing import Any, BinaryIO
 
@@ -24,7 +25,7 @@ from service.imagery.resize import resize
 
 
 def answer(head: dict[str, Any], blobs: list[bytes], spec: InputSpec, image_size: int) -> bytes:
-    """The frame that answers a request: patches resized to `image_size`, or the error."""
+    """The frame that answers a request: patches resized to `image_size`, the error, or a failure of ours."""
     try:
         files, options = frames.parse_request(head, blobs)
         patches = read_tile(files, spec, options)
@@ -35,6 +36,8 @@ def answer(head: dict[str, Any], blobs: list[bytes], spec: InputSpec, image_size
     except MemoryError:
         detail = "Decoding the image needs more memory than one tile may have; send smaller windows."
         return frames.pack({"error": {"code": "image_too_large", "detail": detail, "limits": {}}})
+    except Exception:  # told to the service, which logs it; the next tile is decoded
+        return frames.pack({"failure": traceback.format_exc()})
 
 
 def _read_frame(stream: BinaryIO) -> tuple[dict[str, Any], list[bytes]] | None:
@@ -53,7 +56,9 @@ def main() -> None:
     limit = config["memory_mb"] * 2**20
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # a stray print of a library must not break a frame
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)  # a stray print of a library must not break a frame
+    os.dup2(nowhere, 2)  # nor may a file write to the log; until here it told why a start failed
     answers.write(frames.pack({"ready": True}))
     answers.flush()
     while (frame := _read_frame(requests)) is not None:

@@ -190,6 +190,8 @@ def load(path: Path) -> Artifact:
         manifest = Manifest.model_validate_json(text)
     except FileNotFoundError:
         raise ArtifactError(f"{path}: {MANIFEST} is missing") from None
+    except OSError as error:
+        raise ArtifactError(f"{path}: {MANIFEST} cannot be read: {error.strerror}") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "content"
@@ -231,7 +233,10 @@ def _verified(path: Path, manifest: Manifest) -> dict[str, bytes]:
         raise ArtifactError(f"{path}: missing: {', '.join(missing)}")
     if extra := sorted(there - set(manifest.files)):
         raise ArtifactError(f"{path}: not listed in {MANIFEST}: {', '.join(extra)}")
-    contents = {name: (path / name).read_bytes() for name in manifest.files}
+    try:
+        contents = {name: (path / name).read_bytes() for name in manifest.files}
+    except OSError as error:
+        raise ArtifactError(f"{error.filename} cannot be read: {error.strerror}") from None
     for name, content in contents.items():
         if hashlib.sha256(content).hexdigest() != manifest.files[name]:
             raise ArtifactError(f"{path}: {name} was altered: its SHA-256 is not the one in {MANIFEST}")
@@ -243,6 +248,8 @@ def _tensors(content: bytes, name: str) -> Tensors:
         return load_tensors(content)
     except SafetensorError as error:
         raise ArtifactError(f"{name}: {error}") from None
+    except KeyError as error:  # numpy has no such type
+        raise ArtifactError(f"{name}: values of type {error.args[0]} cannot be read; save float16 or float32") from None
 
 
 def _check_shapes(artifact: Artifact) -> None:

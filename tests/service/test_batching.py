@@ -41,8 +41,8 @@ def test_what_waits_while_the_engine_works_goes_next_together() -> None:
     async def run() -> None:
         engine = Echo()
         engine.free.clear()
-        batcher = Batcher(engine, Metrics())
-        batcher.start()
+        batcher = Batcher(Metrics())
+        batcher.start(engine)
         asked = [asyncio.create_task(batcher.run(image(i))) for i in range(9)]
         await asyncio.sleep(0.05)
         engine.free.set()
@@ -58,8 +58,8 @@ def test_a_request_with_many_patches_does_not_keep_others_waiting() -> None:
     async def run() -> None:
         engine = Echo()
         engine.free.clear()
-        batcher = Batcher(engine, Metrics())
-        batcher.start()
+        batcher = Batcher(Metrics())
+        batcher.start(engine)
         order: list[str] = []
 
         async def ask(name: str, count: int) -> None:
@@ -82,8 +82,8 @@ def test_a_caller_that_left_costs_no_engine_time() -> None:
     async def run() -> None:
         engine = Echo()
         engine.free.clear()
-        batcher = Batcher(engine, Metrics())
-        batcher.start()
+        batcher = Batcher(Metrics())
+        batcher.start(engine)
         first = asyncio.create_task(batcher.run(image(1)))
         await asyncio.sleep(0.05)
         left = asyncio.create_task(batcher.run(image(2)))
@@ -100,11 +100,33 @@ def test_a_caller_that_left_costs_no_engine_time() -> None:
     asyncio.run(run())
 
 
+def test_all_patches_of_a_scene_count_as_waiting_and_those_that_wait_at_the_end_are_told() -> None:
+    async def run() -> None:
+        engine = Echo()
+        batcher = Batcher(Metrics())
+        batcher.start(engine)
+        await batcher.run(image(1))
+        engine.free.clear()
+        before = batcher.wait_s(1)
+        scene = asyncio.create_task(batcher.run(image(1, 10 * LARGEST_BATCH)))
+        await asyncio.sleep(0.05)
+        waits = asyncio.create_task(batcher.run(image(2)))
+        await asyncio.sleep(0.05)
+        assert batcher.wait_s() == pytest.approx(before * (10 * LARGEST_BATCH + 1))
+        engine.free.set()
+        await batcher.close()
+        done, _ = await asyncio.wait({scene, waits}, timeout=5)
+        assert len(done) == 2
+        assert all(task.cancelled() for task in done)
+
+    asyncio.run(run())
+
+
 def test_a_batch_that_fails_is_told_to_its_callers_and_the_next_is_served() -> None:
     async def run() -> None:
         engine, metrics = Echo(), Metrics()
-        batcher = Batcher(engine, metrics)
-        batcher.start()
+        batcher = Batcher(metrics)
+        batcher.start(engine)
         engine.fails = True
         with pytest.raises(ServiceError) as error:
             await batcher.run(image(1))
@@ -121,8 +143,8 @@ def test_token_embeddings_go_to_those_who_asked() -> None:
     async def run() -> None:
         engine = Echo()
         engine.free.clear()
-        batcher = Batcher(engine, Metrics())
-        batcher.start()
+        batcher = Batcher(Metrics())
+        batcher.start(engine)
         with_tokens = asyncio.create_task(batcher.run(image(1), tokens=True))
         without = asyncio.create_task(batcher.run(image(2)))
         await asyncio.sleep(0.05)

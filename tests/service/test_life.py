@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import socket
@@ -12,7 +13,7 @@ import httpx
 import pytest
 
 from service.model.artifact import Artifact
-from tests.conftest import Service, StartService
+from tests.conftest import ROOT, Service, StartService
 from tests.imagery import geotiff, reflectance
 
 TILE = geotiff(reflectance())
@@ -25,14 +26,16 @@ def last_lines(service: Service) -> list[str]:
 def test_while_it_loads_ping_and_work_are_refused_and_then_served(start: StartService) -> None:
     service = start()
     seen = set()
-    while httpx.Client:  # until it is ready
+    end = time.monotonic() + 60
+    while 200 not in seen:
+        assert time.monotonic() < end
         try:
             ping = httpx.get(f"{service.url}/ping", timeout=5).status_code
         except httpx.TransportError:
+            assert service.process.poll() is None
+            time.sleep(0.02)
             continue
         seen.add(ping)
-        if ping == 200:
-            break
         refused = service.post(TILE)
         if refused.status_code != 200:
             assert (refused.status_code, refused.json()["code"]) == (503, "loading")
@@ -140,24 +143,98 @@ def test_sigterm_ends_it_in_time_even_if_an_upload_never_does(start: StartServic
         time.sleep(0.3)
         asked = time.monotonic()
         service.process.send_signal(signal.SIGTERM)
+        answer = b"".join(iter(lambda: half.recv(65536), b""))
+        assert answer.startswith(b"HTTP/1.1 503")
+        assert json.loads(answer.split(b"\r\n\r\n")[1])["code"] == "draining"
         assert service.process.wait(30) == 0
         assert time.monotonic() - asked < 25
+
+
+def test_an_upload_that_began_before_sigterm_is_still_answered(start: StartService) -> None:
+    service = start()
+    service.wait_until_ready()
+    host, port = service.url.removeprefix("http://").split(":")
+    head = f"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: {len(TILE)}\r\nContent-Type: image/tiff\r\n\r\n"
+    with socket.create_connection((host, int(port))) as slow:
+        slow.sendall(head.encode() + TILE[:100])
+        time.sleep(0.3)
+        service.process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        slow.sendall(TILE[100:])
+        assert slow.recv(65536).startswith(b"HTTP/1.1 200")
+    assert service.process.wait(10) == 0
+
+
+def test_a_slow_reader_gets_all_of_an_answer_that_sigterm_comes_into(start: StartService) -> None:
+    service = start()
+    service.wait_until_ready()
+    host, port = service.url.removeprefix("http://").split(":")
+    scene = geotiff(reflectance(side=1200), compress="deflate")
+    path = "/invocations?outputs=token_embeddings"
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(scene)}\r\nContent-Type: image/tiff\r\n\r\n"
+    with socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.connect((host, int(port)))
+        slow.sendall(head.encode() + scene)
+        answer = slow.recv(1024)
+        service.process.send_signal(signal.SIGTERM)
+        time.sleep(2)  # more than a server in a hurry would wait
+        answer += b"".join(iter(lambda: slow.recv(1 << 20), b""))
+    headers, _, body = answer.partition(b"\r\n\r\n")
+    assert len(body) == int(headers.lower().split(b"content-length: ")[1].split()[0])
+    assert len(json.loads(body)["predictions"]) == 100
+    assert service.process.wait(10) == 0
+
+
+def test_a_client_that_leaves_is_no_fault_of_ours(start: StartService) -> None:
+    service = start()
+    service.wait_until_ready()
+    host, port = service.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as leaving:
+        leaving.sendall(
+            b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 999\r\nContent-Type: image/tiff\r\n\r\nII"
+        )
+        time.sleep(0.3)
+    end = time.monotonic() + 10
+    while 'code="client_gone"} 1.0' not in (metrics := httpx.get(f"{service.url}/metrics").text):
+        assert time.monotonic() < end, metrics
+        time.sleep(0.05)
+    assert "internal" not in metrics
+    assert "ERROR" not in service.log.read_text()
+
+
+def test_a_decode_process_that_cannot_be_replaced_ends_the_service(start: StartService, tmp_path: Path) -> None:
+    code = Path(shutil.copytree(ROOT / "service", tmp_path / "code" / "service"))
+    service = start(PYTHONPATH=str(code.parent), DECODE_WORKERS="1")
+    service.wait_until_ready()
+    (worker,) = decode_processes(service)
+    (code / "imagery" / "worker.py").write_text("raise SystemExit('a library is gone')")
+    os.kill(worker, signal.SIGKILL)
+    assert service.process.wait(40) == 1
+    log = service.log.read_text()
+    assert "a library is gone" in log
+    assert "cannot serve: a decode process could not be started" in log
 
 
 def test_its_decode_processes_end_with_it_however_it_ends(start: StartService) -> None:
     service = start()
     service.wait_until_ready()
-    children = Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children").read_text().split()
-    assert len(children) >= 2
+    children = decode_processes(service)
+    assert len(children) == 2
     service.process.kill()
     service.process.wait()
     end = time.monotonic() + 10
-    while any(Path(f"/proc/{pid}/cmdline").exists() and is_worker(pid) for pid in children):
+    while any(is_decode_process(pid) for pid in children):
         assert time.monotonic() < end
         time.sleep(0.05)
 
 
-def is_worker(pid: str) -> bool:
+def decode_processes(service: Service) -> list[int]:
+    children = Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children").read_text().split()
+    return [pid for pid in map(int, children) if is_decode_process(pid)]
+
+
+def is_decode_process(pid: int) -> bool:
     try:
         return b"service.imagery.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
@@ -167,13 +244,7 @@ def is_worker(pid: str) -> bool:
 def test_a_decode_process_that_dies_is_replaced_and_ping_stays_well(start: StartService) -> None:
     service = start(DECODE_WORKERS="1")
     service.wait_until_ready()
-    (worker,) = [
-        pid
-        for pid in Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children").read_text().split()
-        if is_worker(pid)
-    ]
-    import os
-
-    os.kill(int(worker), signal.SIGKILL)
+    (worker,) = decode_processes(service)
+    os.kill(worker, signal.SIGKILL)
     assert service.post(TILE).status_code == 200
     assert httpx.get(f"{service.url}/ping").status_code == 200

@@ -56,8 +56,22 @@ def test_an_option_that_does_not_exist_or_fit_is_named(name: str, value: str) ->
 def test_contradictions_are_refused() -> None:
     assert "twice" in refused({"scale": "2"}, {"scale": "3"})
     assert "twice" in refused({"scale": "2"}, attributes='{"scale": "3"}')
+    assert parse([("scale", "2")], {}, '{"scale": 2}').scale == 2
 
 
-@pytest.mark.parametrize("attributes", ["{", "[]", "trace=1"])
+@pytest.mark.parametrize(
+    ("outputs", "name"), [("embedding", "top_k"), ("embedding", "threshold"), ("probabilities", "embedding_dtype")]
+)
+def test_an_option_for_an_output_that_is_not_asked_for_is_refused(outputs: str, name: str) -> None:
+    value = {"top_k": "3", "threshold": "0.5", "embedding_dtype": "int8"}[name]
+    assert name in refused({"outputs": outputs, name: value})
+
+
+def test_the_media_type_of_a_cloud_optimized_geotiff_is_no_option() -> None:
+    assert parse([], {"application": "geotiff", "profile": "cloud-optimized"}, None) == Options()
+    assert "application" in refused({"application": "geotiff"})
+
+
+@pytest.mark.parametrize("attributes", ["{", "[]", "trace=1", "[" * 40_000])
 def test_custom_attributes_must_be_an_object(attributes: str) -> None:
     assert "Custom-Attributes" in refused({}, attributes=attributes)

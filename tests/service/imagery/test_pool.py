@@ -11,7 +11,7 @@ import pytest
 
 from service.imagery.errors import ImageryError
 from service.imagery.patches import InputSpec, ReadOptions, TileFile
-from service.imagery.pool import DecodePool
+from service.imagery.pool import DecodeFailure, DecodePool, PoolBroken
 from service.imagery.reader import read_tile
 from service.imagery.resize import resize
 from tests.imagery import geotiff, reflectance
@@ -94,6 +94,34 @@ def test_a_process_that_died_idle_costs_no_tile() -> None:
         os.kill(idle, signal.SIGKILL)
         await asyncio.sleep(0.2)
         assert len((await pool.decode(GOOD, ReadOptions())).facts) == 1
+
+    with_pool(use)
+
+
+@pytest.mark.parametrize("python", ["/bin/false", "/nowhere/python"])
+def test_whoever_waits_for_a_process_that_cannot_be_replaced_is_told(
+    monkeypatch: pytest.MonkeyPatch, python: str
+) -> None:
+    async def use(pool: DecodePool) -> None:
+        monkeypatch.setattr("sys.executable", python)
+        os.kill(children()[0], signal.SIGKILL)
+        await asyncio.sleep(0.2)
+        asked = [asyncio.create_task(pool.decode(GOOD, ReadOptions())) for _ in range(3)]
+        answers = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 10)
+        assert [type(answer) for answer in answers] == [PoolBroken] * 3
+        with pytest.raises(PoolBroken):
+            pool.raise_if_broken()
+
+    with_pool(use)
+
+
+def test_a_fault_of_ours_is_told_with_its_traceback_and_the_process_lives() -> None:
+    async def use(pool: DecodePool) -> None:
+        (before,) = children()
+        with pytest.raises(DecodeFailure, match="Traceback"):
+            await pool.decode([TileFile(b"II*\0", "B04")], ReadOptions(bands=5))  # type: ignore[arg-type]  # on purpose
+        assert len((await pool.decode(GOOD, ReadOptions())).facts) == 1
+        assert children() == [before]
 
     with_pool(use)
 

@@ -59,6 +59,14 @@ def test_a_missing_manifest_is_refused_by_name(copy: Path) -> None:
     assert f"{MANIFEST} is missing" in reason(copy)
 
 
+def test_what_cannot_be_read_is_refused_by_name(copy: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.tar.gz").write_bytes(b"not unpacked")
+    assert "model.tar.gz: model.json cannot be read: Not a directory" in reason(tmp_path / "model.tar.gz")
+    (copy / HEAD).unlink()
+    (copy / HEAD).symlink_to(tmp_path / "nowhere")
+    assert "head.safetensors cannot be read: No such file" in reason(copy)
+
+
 def test_an_extra_file_is_refused_by_name(copy: Path) -> None:
     (copy / "code").mkdir()
     (copy / "code" / "inference.py").write_text("import os")
