@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ from service.model.artifact import (
     save,
 )
 from training.dino import checkpoint, pretrain
+from training.probe.train import teacher
 from training.runs import Run
 from training.stores.store import Store
 
@@ -31,7 +33,8 @@ def package(run: Run, out: Path, name: str, version: str, description: str, divi
     """Writes the artifact of a run into an empty folder: weights as float16, head as float32, card and curve.
 
     `divisor` is that of the imagery to be served, where it differs from that of the probe's store. Raises
-    FileNotFoundError if a step before is missing, ArtifactError if the result would not load.
+    FileNotFoundError if a step before is missing, ValueError if probe or evaluation are of other weights,
+    ArtifactError if the result would not load.
     """
     config = pretrain.Config.read(run)
     newest = checkpoint.latest(run.checkpoints)
@@ -39,8 +42,7 @@ def package(run: Run, out: Path, name: str, version: str, description: str, divi
         raise FileNotFoundError(f"{run.path}: run pretrain and probe first")
     probe = json.loads((run.probe / "probe.json").read_text())
     store = Store.open(Path(probe["store_path"]))
-    measured = json.loads(run.evaluation.read_text()) if run.evaluation.exists() else []
-    own = [entry for entry in measured if entry["representation"] == run.path.name]
+    own = _measured(run, probe)
     mean, std = pretrain.mean_and_std(len(config.bands))
     step, file = newest
     manifest = Manifest(
@@ -61,8 +63,8 @@ def package(run: Run, out: Path, name: str, version: str, description: str, divi
             std=std,
         ),
         head=HeadSpec(features=probe["features"]),
-        labels=tuple(Label(**label | _average_precision(label, own)) for label in probe["labels"]),
-        groups=tuple(Group(**group | _average_precision(group, own)) for group in probe["groups"]),
+        labels=tuple(Label(**label | _average_precision(label, probe["store"], own)) for label in probe["labels"]),
+        groups=tuple(Group(**group | _average_precision(group, probe["store"], own)) for group in probe["groups"]),
         training=Training(
             stores=(*config.stores, f"{store.card.name} (probe)"),
             images=config.images,
@@ -75,18 +77,34 @@ def package(run: Run, out: Path, name: str, version: str, description: str, divi
     )
     weights = {key: tensor.half().numpy() for key, tensor in checkpoint.teacher_backbone(file).items()}
     for_people = {"card.md": card(manifest).encode(), "report/curve.png": run.curve.read_bytes()}
-    return save(out, manifest, weights, load_file(run.probe / "head.safetensors"), for_people)
+    return save(out, manifest, weights, load_file(run.head), for_people)
 
 
-def _average_precision(part: Mapping[str, Any], own: list[dict[str, Any]]) -> dict[str, float | None]:
-    tested = [entry["per_label"][part["name"]] for entry in own if part["name"] in entry.get("per_label", ())]
+def _measured(run: Run, probe: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Entries of the evaluation that are of the run's teacher, on which the probe must stand, too."""
+    key = teacher(run, probe["features"]).key
+    digest = hashlib.sha256(run.head.read_bytes()).hexdigest()
+    if (probe["representation"], probe["head_sha256"]) != (key, digest):
+        raise ValueError(f"{run.path}: the probe was fitted on other weights than the newest; run probe again")
+    entries = json.loads(run.evaluation.read_text()) if run.evaluation.exists() else []
+    own = [entry for entry in entries if entry["key"] == key]
+    if entries and not own:
+        raise ValueError(f"{run.path}: the evaluation is of other weights or features; run evaluate again")
+    return own
+
+
+def _average_precision(part: Mapping[str, Any], store: str, own: list[dict[str, Any]]) -> dict[str, float | None]:
+    tested = [entry["per_label"].get(part["name"]) for entry in own if entry["store"] == store and "per_label" in entry]
     return {"average_precision": tested[0] if tested else None}
 
 
 def _commit() -> str | None:
-    """Of the code that trains, if it runs from a clone."""
+    """Of the code that packages, if it runs from a clone."""
     here = Path(__file__).parent
-    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=False)
+    except FileNotFoundError:  # no git
+        return None
     return done.stdout.strip() or None
 
 

@@ -12,6 +12,7 @@ Every command shows its progress and, killed and called again, goes on where it 
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,25 +21,9 @@ from typing import Any
 if __package__ in (None, ""):  # python training/run.py
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-# Nothing heavy is imported here: --help must answer at once, and pretraining must not need rasterio.
+from training.dino.presets import OPTIONS, PAIR, PRESETS
 
-#: What `pretrain` does unless told otherwise: the reference, or what two CPU cores learn most from.
-PRESETS: dict[str, dict[str, Any]] = {
-    "reference": {
-        "backbone": "vit_small_patch16_224", "patch_size": 16, "image_size": 224,
-        "global_px": 224, "local_px": 96, "local_crops": 8, "global_scale": (0.4, 1.0), "local_scale": (0.05, 0.4),
-        "recipe": "reference", "prototypes": 65536, "targets": "centred", "teacher_temperature": 0.04,
-        "optimizer": "adamw", "learning_rate": 0.0005, "weight_decay": (0.04, 0.4), "momentum": 0.996,
-        "batch": 64, "epochs": 100.0, "warm_up_epochs": 10.0, "freeze_epochs": 1.0, "drop_path": 0.1,
-    },
-    "small": {
-        "backbone": "vit_tiny_patch16_224", "patch_size": 8, "image_size": 112,
-        "global_px": 64, "local_px": 32, "local_crops": 6, "global_scale": (0.4, 1.0), "local_scale": (0.05, 0.4),
-        "recipe": "overhead", "prototypes": 4096, "targets": "balanced", "teacher_temperature": 0.04,
-        "optimizer": "muon", "learning_rate": 0.008, "weight_decay": (0.04, 0.4), "momentum": 0.99,
-        "batch": 32, "epochs": 10.0, "warm_up_epochs": 1.0, "freeze_epochs": 0.3, "drop_path": 0.1,
-    },
-}  # fmt: skip
+# Nothing heavy is imported here: --help must answer at once, and pretraining must not need rasterio.
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,9 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = _parser().parse_args(arguments)
     try:
         return int(parsed.command(parsed) or 0)
-    except (FileNotFoundError, FileExistsError, ValueError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and type(error).__module__ != "training.runs":
-            raise
+    except (OSError, ValueError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
 
@@ -84,23 +67,36 @@ def _pair(text: str) -> tuple[float, float]:
 
 
 def _add_prepare(commands: Any) -> None:
-    command = _command(commands, "prepare", "turn imagery into a store", _prepare)
-    command.add_argument("kind", choices=["bigearthnet-v1", "bigearthnet-v2", "eurosat", "geotiffs"])
-    command.add_argument("source", type=Path, help="folder, or for eurosat also a tar")
-    command.add_argument("--out", type=Path, required=True, help="the store's folder")
-    command.add_argument("--bands", type=_names, default=("B04", "B03", "B02"), help="bands to keep, in this order")
-    ben = command.add_argument_group("bigearthnet")
-    ben.add_argument(
-        "--splits", type=Path, help="published lists, metadata.parquet or final_ben_s2.parquet, or their folder"
-    )
-    ben.add_argument(
-        "--keep-flagged", action="store_true", help="keep snow, clouds and patches without one of the 19 labels"
-    )
-    eurosat = command.add_argument_group("eurosat")
+    about = "turn imagery into a store"
+    kinds = commands.add_parser("prepare", help=about, description=about).add_subparsers(required=True, metavar="KIND")
+
+    def kind(name: str, about: str, source: Any) -> argparse.ArgumentParser:
+        command = _command(kinds, name, about, _prepare)
+        command.set_defaults(source_of=source)
+        command.add_argument("source", type=Path)
+        command.add_argument("--out", type=Path, required=True, help="the store's folder")
+        return command
+
+    for version in (1, 2):
+        about = f"folders of patches of BigEarthNet v{version}, a GeoTIFF a band"
+        ben = kind(f"bigearthnet-v{version}", about, _bigearthnet)
+        ben.set_defaults(version=version)
+        _add_bands(ben)
+        ben.add_argument(
+            "--splits", type=Path, help="published lists, metadata.parquet or final_ben_s2.parquet, or their folder"
+        )
+        ben.add_argument(
+            "--keep-flagged", action="store_true", help="keep what the splits leave out: snow, clouds, no label"
+        )
+    eurosat = kind("eurosat", "EuroSAT RGB, as a folder or a tar", _eurosat)
     eurosat.add_argument(
         "--layout", choices=["tiles", "mosaics"], default="tiles", help="64 px, single label | 120 px, multi-label"
     )
-    own = command.add_argument_group("geotiffs")
+    eurosat.add_argument(
+        "--surface", action="store_true", help="about as at the surface (level 2A) in BigEarthNet's stretch: less haze"
+    )
+    own = kind("geotiffs", "any folder of GeoTIFFs", _geotiffs)
+    _add_bands(own)
     own.add_argument("--name", default="geotiffs", help="the store's name")
     own.add_argument("--labels", type=Path, help="CSV: file, labels (separated by |), split (optional)")
     own.add_argument(
@@ -113,36 +109,42 @@ def _add_prepare(commands: Any) -> None:
     own.add_argument("--scale", type=float, help="factor from file values to DN")
 
 
+def _add_bands(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--bands", type=_names, default=("B04", "B03", "B02"), help="bands to keep, in this order")
+
+
 def _prepare(asked: argparse.Namespace) -> int:
     from training.stores import store
 
-    written = store.write(asked.out, _source(asked))
+    rejected = store.write(asked.out, asked.source_of(asked))
     made = store.Store.open(asked.out)
     splits = {str(s): len(made.of_split(s)) for s in (*store.SPLITS, None)}
     print(f"{asked.out}: {len(made.rows)} images, " + ", ".join(f"{name} {n}" for name, n in splits.items() if n))
-    if written:
-        print(f"{len(written)} could not be read:")
-        for entry in written:
+    if rejected:
+        print(f"{len(rejected)} could not be read:")
+        for entry in rejected:
             print(f"  {entry.name}: {entry.reason}")
-    return 0
+    return 0 if made.rows else 1
 
 
-def _source(asked: argparse.Namespace) -> Any:
-    if asked.kind == "eurosat":
-        from training.stores import eurosat
-
-        return (eurosat.tiles if asked.layout == "tiles" else eurosat.mosaics)(asked.source)
-    if asked.kind == "geotiffs":
-        from service.imagery.patches import InputSpec
-        from training.stores import geotiffs
-
-        spec = InputSpec(asked.bands, asked.patch_px, asked.gsd, asked.divisor)
-        return geotiffs.read(
-            asked.source, asked.name, spec, asked.labels, asked.file_bands, asked.boa_offset, asked.scale
-        )
+def _bigearthnet(asked: argparse.Namespace) -> Any:
     from training.stores import bigearthnet
 
-    return bigearthnet.read(asked.source, int(asked.kind[-1]), asked.splits, asked.bands, asked.keep_flagged)
+    return bigearthnet.read(asked.source, asked.version, asked.splits, asked.bands, asked.keep_flagged)
+
+
+def _eurosat(asked: argparse.Namespace) -> Any:
+    from training.stores import eurosat
+
+    return (eurosat.tiles if asked.layout == "tiles" else eurosat.mosaics)(asked.source, asked.surface)
+
+
+def _geotiffs(asked: argparse.Namespace) -> Any:
+    from service.imagery.patches import InputSpec
+    from training.stores import geotiffs
+
+    spec = InputSpec(asked.bands, asked.patch_px, asked.gsd, asked.divisor)
+    return geotiffs.read(asked.source, asked.name, spec, asked.labels, asked.file_bands, asked.boa_offset, asked.scale)
 
 
 def _add_pretrain(commands: Any) -> None:
@@ -164,39 +166,20 @@ def _add_pretrain(commands: Any) -> None:
         "--dtype", choices=["auto", "bfloat16", "float32"], default="auto", help="auto: whichever is faster"
     )
     learning = command.add_argument_group("learning", "defaults come from the preset")
-    kinds: dict[str, tuple[Any, str]] = {
-        "backbone": (str, "timm's name of a VisionTransformer"),
-        "patch_size": (int, "pixels of a token"),
-        "image_size": (int, "that the model is served at"),
-        "global_px": (int, "side of a global crop"),
-        "local_px": (int, "side of a local crop"),
-        "local_crops": (int, "for each image"),
-        "global_scale": (_pair, "share of the area, from,to"),
-        "local_scale": (_pair, "share of the area, from,to"),
-        "recipe": (str, "of augmentation: overhead, reference"),
-        "prototypes": (int, "outputs of the head"),
-        "targets": (str, "of the teacher: centred, balanced"),
-        "teacher_temperature": (float, "lower is sharper"),
-        "optimizer": (str, "adamw, muon"),
-        "learning_rate": (float, "for a batch of 256, scaled to the batch"),
-        "weight_decay": (_pair, "first,last"),
-        "momentum": (float, "of the teacher, first"),
-        "batch": (int, "images a step"),
-        "epochs": (float, "passes over the images"),
-        "warm_up_epochs": (float, "of the learning rate"),
-        "freeze_epochs": (float, "without gradient for the prototypes"),
-        "drop_path": (float, "of the student"),
-    }
-    for name, (kind, about) in kinds.items():
-        learning.add_argument(f"--{name.replace('_', '-')}", type=kind, default=argparse.SUPPRESS, help=about)
+    for name, (kind, about) in OPTIONS.items():
+        known = {"choices": kind} if isinstance(kind, tuple) else {"type": _pair if kind is PAIR else kind}
+        learning.add_argument(f"--{name.replace('_', '-')}", default=argparse.SUPPRESS, help=about, **known)
 
 
 def _pretrain(asked: argparse.Namespace) -> int:
+    from training import device
     from training.dino import pretrain
     from training.runs import Run
-    from training.stores.store import Store
+    from training.stores.store import SPLITS, Store
 
     stores = [Store.open(path) for path in asked.stores]
+    if unknown := set(asked.splits) - {*SPLITS, "none"}:
+        raise ValueError(f"no split is called {', '.join(sorted(unknown))}; there are {', '.join(SPLITS)} and none")
     wanted = {None if split == "none" else split for split in asked.splits}
     positions = [store.of_split(*wanted) for store in stores]
     if len({(store.card.image_shape, store.card.bands) for store in stores}) > 1:
@@ -204,7 +187,7 @@ def _pretrain(asked: argparse.Namespace) -> int:
     learning = {name: getattr(asked, name, value) for name, value in PRESETS[asked.preset].items()}
     run = Run(asked.run or Path("runs") / f"{stores[0].card.name}-{learning['backbone']}")
     begun = run.config() if (run.path / "config.json").exists() else None
-    dtype = asked.dtype if asked.dtype != "auto" else begun["dtype"] if begun else pretrain.fastest_dtype()
+    dtype = asked.dtype if asked.dtype != "auto" else begun["dtype"] if begun else device.fastest_dtype()
     config = pretrain.Config(
         stores=tuple(store.card.name for store in stores),
         images=sum(map(len, positions)),
@@ -213,8 +196,8 @@ def _pretrain(asked: argparse.Namespace) -> int:
         dtype=dtype,
         **learning,
     )
-    run.begin_or_continue(pretrain.config_record(config))
     pretraining = pretrain.Pretraining(run, config, stores, positions)
+    run.begin_or_continue(pretrain.config_record(config))
     pretraining.resume()
     pretraining.train(asked.checkpoint_minutes)
     print(f"{run.path}: {config.epochs:g} epochs done; curve in {run.curve}")
@@ -259,13 +242,16 @@ def _evaluate(asked: argparse.Namespace) -> int:
     from training.dino import pretrain
     from training.files import write_json
     from training.probe import evaluate, representations
-    from training.probe.train import FEATURES, teacher
+    from training.probe.train import FEATURES, require_bands, teacher
     from training.runs import Run
     from training.stores.store import Store
 
     run = Run(asked.run)
     config = pretrain.Config.read(run)
     figures = pretrain.mean_and_std(len(config.bands))
+    stores = [Store.open(path) for path in asked.stores]
+    for store in stores:
+        require_bands(run, store)
     entries = []
     for row in asked.rows:
         if row == "statistics":
@@ -275,7 +261,7 @@ def _evaluate(asked: argparse.Namespace) -> int:
             representation = representations.untrained(config.spec, len(config.bands), *figures, blocks)
         else:
             representation = teacher(run, asked.features) if row == "ours" else representations.Timm(row)
-        entries += [evaluate.evaluate(representation, Store.open(path), run.features) for path in asked.stores]
+        entries += [evaluate.evaluate(representation, store, run.features) for store in stores]
     write_json(run.evaluation, entries)
     print(evaluate.table(entries))
     for entry in entries:
@@ -302,6 +288,8 @@ def _package(asked: argparse.Namespace) -> int:
     from training.runs import Run
 
     run = Run(asked.run)
+    if asked.out is None:
+        shutil.rmtree(run.artifact, ignore_errors=True)  # of an earlier probe or evaluation
     made = package(run, asked.out or run.artifact, asked.name, asked.version, asked.description, asked.divisor)
     print(f"{made.path}: {made.manifest.name} {made.manifest.version}, sha256 {made.sha256}")
     return 0

@@ -10,10 +10,6 @@ from typing import Any
 from training.files import write_json, write_text
 
 
-class RunMismatch(RuntimeError):
-    """The command asks for something else than what the run was begun with."""
-
-
 @dataclass(frozen=True)
 class Run:
     """Paths and records of a run."""
@@ -41,6 +37,11 @@ class Run:
         return self.path / "probe"
 
     @property
+    def head(self) -> Path:
+        """Weights of the probe."""
+        return self.probe / "head.safetensors"
+
+    @property
     def evaluation(self) -> Path:
         """Numbers of the test splits."""
         return self.path / "evaluation.json"
@@ -50,22 +51,21 @@ class Run:
         """What `package` writes unless told otherwise."""
         return self.path / "artifact"
 
-    def begin_or_continue(self, config: dict[str, Any]) -> dict[str, Any]:
-        """Records the configuration of a new run, or checks it against that of one begun before, and returns it.
+    def begin_or_continue(self, config: dict[str, Any]) -> None:
+        """Records the configuration of a new run, or checks it against that of one begun before.
 
-        Keys whose value is None take what the run was begun with. Raises RunMismatch naming what differs.
+        Raises ValueError naming what differs.
         """
         file = self.path / "config.json"
         if not file.exists():
             self.path.mkdir(parents=True, exist_ok=True)
             write_json(file, config)
-            return config
+            return
         begun = self.config()
-        differs = [key for key, value in config.items() if value is not None and begun.get(key) != value]
+        differs = [key for key, value in config.items() if begun.get(key) != value]
         if differs:
             said = "; ".join(f"{key} was {begun.get(key)}, now {config[key]}" for key in differs)
-            raise RunMismatch(f"{self.path} was begun with another configuration ({said}); choose another --run")
-        return begun
+            raise ValueError(f"{self.path} was begun with another configuration ({said}); choose another --run")
 
     def config(self) -> dict[str, Any]:
         """What the run was begun with. Raises FileNotFoundError before pretraining."""
@@ -86,6 +86,10 @@ class Run:
             file.write(json.dumps(record) + "\n")
 
     def forget_after(self, step: int) -> None:
-        """Drops records of steps that will be done again."""
-        kept = [json.dumps(record) + "\n" for record in self.metrics() if record["step"] <= step]
+        """Drops records of what will be done again: later steps, and the look at the step itself."""
+        kept = [
+            json.dumps(record) + "\n"
+            for record in self.metrics()
+            if record["step"] < step or (record["step"] == step and "knn_accuracy" not in record)
+        ]
         write_text(self.path / "metrics.jsonl", "".join(kept))

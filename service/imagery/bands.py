@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -9,6 +10,11 @@ from service.imagery.errors import ImageryError
 from service.imagery.patches import Caution
 
 _SENTINEL_2 = re.compile(r"B0*(?:([1-9]|1[0-2])|8A)")
+#: Central wavelengths of Sentinel-2's bands in nm (ESA, S2 MSI Level-1C user guide).
+WAVELENGTHS = {
+    "B01": 443, "B02": 490, "B03": 560, "B04": 665, "B05": 705, "B06": 740, "B07": 783, "B08": 842, "B8A": 865,
+    "B09": 945, "B10": 1375, "B11": 1610, "B12": 2190,
+}  # fmt: skip
 _COMMON_NAMES = {"RED": "B04", "GREEN": "B03", "BLUE": "B02", "NIR": "B08"}  # STAC eo:common_name
 _BAND_AT_THE_END = re.compile(r"(?:^|[_.-])(B(?:0?[1-9]|1[0-2]|8A))\.tiff?$", re.IGNORECASE)
 
@@ -89,3 +95,8 @@ def choose(
         f"The model reads {', '.join(wanted)}; which of the file's {len(data_bands)} bands these are is not said: "
         "name all of them, in file order, with the option bands.",
     )
+
+
+def share_of_haze(bands: Sequence[str]) -> list[float]:
+    """How much of the haze at 490 nm each band sees: Rayleigh's λ⁻⁴; none for a band whose wavelength is not known."""
+    return [(WAVELENGTHS["B02"] / WAVELENGTHS.get(canonical(band), math.inf)) ** 4 for band in bands]

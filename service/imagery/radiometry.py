@@ -39,15 +39,19 @@ def scale_of(values: NDArray[Any], valid: NDArray[np.bool_], tag: float | None) 
 def stretch(values: NDArray[Any], scale: float, offset: int, divisor: float) -> NDArray[np.uint8]:
     """clip((value × scale + offset) × 255 / divisor, 0, 255), truncated, as EuroSAT and BigEarthNet users do.
 
-    Multiplies before it divides, so that whole results stay whole. Values that are not finite become 0.
+    Multiplies before it divides, so that whole results stay whole. Values that are not finite become 0. `values`
+    is C × H × W; band after band, since a whole Sentinel-2 tile takes 3 GB in float64.
     """
-    dn = values.astype(np.float64)
-    if scale != 1:
-        dn *= scale
-    dn += offset
-    dn *= 255
-    dn /= divisor
-    return np.clip(np.nan_to_num(dn, copy=False), 0, 255).astype(np.uint8)
+    pixels = np.empty(values.shape, np.uint8)
+    for band, out in zip(values, pixels, strict=True):
+        dn = band.astype(np.float64)
+        if scale != 1:
+            dn *= scale
+        dn += offset
+        dn *= 255
+        dn /= divisor
+        out[...] = np.clip(np.nan_to_num(dn, copy=False), 0, 255, out=dn)
+    return pixels
 
 
 def offset_caution(values: NDArray[Any], valid: NDArray[np.bool_], scale: float) -> list[Caution]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,7 +35,7 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 Tensors = Mapping[str, NDArray[Any]]
 
 
-class ArtifactError(Exception):
+class ArtifactError(ValueError):
     """An artifact that cannot be trusted or used; the message is one line that names what is wrong."""
 
 
@@ -205,22 +206,27 @@ def load(path: Path) -> Artifact:
 def save(
     path: Path, manifest: Manifest, backbone: Tensors, head: Tensors, for_people: Mapping[str, bytes] | None = None
 ) -> Artifact:
-    """Writes an artifact into an empty or new folder and loads it back. `for_people`: card.md, report/….
+    """Writes an artifact into an empty or new folder, whole or not at all. `for_people`: card.md, report/….
 
     `manifest.files` is filled in here. Raises ArtifactError if it would not load, FileExistsError if the
     folder holds anything.
     """
-    path.mkdir(parents=True, exist_ok=True)
-    if any(path.iterdir()):
+    if path.exists() and any(path.iterdir()):
         raise FileExistsError(f"{path} is not empty")
+    unfinished = path.with_name(path.name + ".new")
+    shutil.rmtree(unfinished, ignore_errors=True)  # of a program that was killed
+    unfinished.mkdir(parents=True)
     contents = {BACKBONE: save_tensors(dict(backbone)), HEAD: save_tensors(dict(head))}
     contents |= for_people or {}
     for name, content in contents.items():
-        (path / name).parent.mkdir(parents=True, exist_ok=True)
-        (path / name).write_bytes(content)
+        (unfinished / name).parent.mkdir(parents=True, exist_ok=True)
+        (unfinished / name).write_bytes(content)
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(contents.items())}
     whole = manifest.model_copy(update={"files": digests})
-    (path / MANIFEST).write_text(json.dumps(whole.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n")
+    text = json.dumps(whole.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
+    (unfinished / MANIFEST).write_text(text)
+    load(unfinished)
+    unfinished.replace(path)
     return load(path)
 
 

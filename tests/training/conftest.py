@@ -7,10 +7,10 @@ import pytest
 from tests.imagery import eurosat_like
 from training.stores import eurosat, store
 
-#: A run that takes seconds: 13 steps on 80 images and crops of 16 and 8 pixels.
+#: A run that takes seconds: 13 steps an epoch of some 320 images, crops of 16 and 8 pixels.
 TINY = (
     *("--preset", "small", "--image-size", "32", "--global-px", "16", "--local-px", "8", "--local-crops", "2"),
-    *("--prototypes", "64", "--batch", "12", "--epochs", "2"),
+    *("--prototypes", "64", "--batch", "24", "--epochs", "2"),
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,12 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from service.model.artifact import load
 from tests.conftest import ROOT, StartService
 from tests.imagery import geotiff
 from tests.training.conftest import TINY
 from training import run as command
+from training.dino import checkpoint
 from training.runs import Run
 from training.stores.store import Store
 
@@ -91,8 +94,6 @@ def test_the_service_answers_with_the_embedding_that_evaluate_computed(
 def test_probe_killed_with_minus_9_goes_on_and_ends_as_an_unbroken_one(
     run: Path, mosaics: Path, tmp_path: Path
 ) -> None:
-    import shutil
-
     for name in ("unbroken", "killed"):
         (tmp_path / name).mkdir()
         shutil.copy(run / "config.json", tmp_path / name)
@@ -122,6 +123,36 @@ from training.probe import features
 features.SAVE_EVERY = features.BATCH
 sys.exit(run.main(["probe", *sys.argv[1:]]))
 """
+
+
+def test_a_probe_or_an_evaluation_of_other_weights_is_not_packaged(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = Path(shutil.copytree(run, tmp_path / "copy"))
+    package = ["package", "--run", str(copy), "--name", "copy"]
+    assert command.main(package) == 0  # under another name, and over the artifact that it had
+    assert len(load(copy / "artifact").manifest.metrics) == 2
+    entries = json.loads((copy / "evaluation.json").read_text())
+    (copy / "evaluation.json").write_text(json.dumps([{**entry, "key": "other"} for entry in entries]))
+    assert command.main(package) == 1
+    assert "run evaluate again" in capsys.readouterr().err
+    newest = checkpoint.latest(copy / "checkpoints")
+    assert newest is not None
+    weights = load_file(newest[1])
+    weights["teacher.backbone.cls_token"] += 1
+    save_file(weights, newest[1])
+    assert command.main(package) == 1
+    assert "run probe again" in capsys.readouterr().err
+
+
+def test_a_store_of_other_bands_is_refused(
+    run: Path, mosaics: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Path(shutil.copytree(mosaics, tmp_path / "store"))
+    (store / "store.json").write_text((store / "store.json").read_text().replace("B04", "B08"))
+    for name in ("probe", "evaluate"):
+        assert command.main([name, str(store), "--run", str(run)]) == 1
+        assert "holds B08, B03, B02, but the run reads B04, B03, B02" in capsys.readouterr().err
 
 
 def test_a_step_that_lacks_the_one_before_says_so(

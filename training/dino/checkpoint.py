@@ -26,6 +26,8 @@ def save(folder: Path, step: int, parts: Parts, centre: Tensor) -> None:
         for index, state in part.state_dict()["state"].items():
             tensors |= {f"{name}.{index}.{key}": value for key, value in state.items()}
     folder.mkdir(parents=True, exist_ok=True)
+    for unfinished in folder.glob("*.new"):  # of a run that was killed while it saved
+        unfinished.unlink()
     with replacing(folder / f"step_{step:08d}.safetensors") as unfinished:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, unfinished)
     for old in sorted(folder.glob("step_*.safetensors"))[:-KEPT]:

@@ -16,12 +16,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from service.imagery.bands import share_of_haze
+
 GREY = (0.299, 0.587, 0.114)  # ITU-R 601-2, as Pillow
-#: Central wavelengths of Sentinel-2's bands in nm (ESA, S2 MSI Level-1C user guide).
-WAVELENGTHS = {
-    "B01": 443, "B02": 490, "B03": 560, "B04": 665, "B05": 705, "B06": 740, "B07": 783, "B08": 842, "B8A": 865,
-    "B09": 945, "B10": 1375, "B11": 1610, "B12": 2190,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -96,7 +93,7 @@ def multi_crop(
     (local_crops · N) × C × local_px², float32 in 0–1, all first crops before all second crops.
     """
     pixels = images.permute(0, 3, 1, 2).float() / 255
-    air = share_of_haze(bands).to(pixels.device)
+    air = torch.tensor(share_of_haze(bands), device=pixels.device)
     big = [
         crop(pixels, air, views.global_px, views.global_scale, recipe, recipe.blur[i], i * recipe.solarize, chance)
         for i in (0, 1)
@@ -185,11 +182,6 @@ def gain_and_offset(x: Tensor, gain: float, offset: float, chance: Chance) -> Te
     factor = torch.exp(chance.uniform(-gain, gain, n, bands, 1, 1))
     changed = x * factor + chance.uniform(-offset, offset, n, bands, 1, 1)
     return torch.where(on, changed.clamp(0, 1), x)
-
-
-def share_of_haze(bands: Sequence[str]) -> Tensor:
-    """How much of the haze at 490 nm each band sees: Rayleigh's λ⁻⁴; none for a band whose wavelength is not known."""
-    return torch.tensor([(WAVELENGTHS["B02"] / WAVELENGTHS.get(band, math.inf)) ** 4 for band in bands])
 
 
 def haze(x: Tensor, strength: tuple[float, float], air: Tensor, chance: Chance) -> Tensor:

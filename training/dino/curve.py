@@ -24,7 +24,6 @@ def draw(run: Run) -> None:
         left.plot(epochs, _smooth(values), color=colour, label=name if name == "loss" else "teacher entropy")
     left.set(xlabel="epoch", ylabel="nats", title=run.path.name)
     left.grid(alpha=0.3)
-    left.legend(loc="lower left", frameon=False)
     if watched:
         right = left.twinx()
         right.plot(
@@ -35,7 +34,7 @@ def draw(run: Run) -> None:
             label=f"kNN accuracy on {watched[0]['store']} (validation)",
         )
         right.set_ylabel("accuracy")
-        right.legend(loc="lower right", frameon=False)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
     figure.savefig(run.curve, dpi=120)
 
 

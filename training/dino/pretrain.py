@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import ctypes
 import signal
 import sys
+import threading
 import time
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
-from types import FrameType
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-import timm.layers
+import timm
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from service.model import backbone
 from service.model.artifact import BackboneSpec
+from training import device
 from training.dino import checkpoint, curve, method, schedules
 from training.dino.crops import RECIPES, Chance, Views, multi_crop
-from training.probe.neighbours import quick_accuracy
+from training.probe import neighbours
 from training.progress import Progress
 from training.runs import Run
 from training.stores.store import Store
@@ -74,7 +75,7 @@ class Config:
         """Sizes of the crops."""
         return Views(self.global_px, self.local_px, self.local_crops, self.global_scale, self.local_scale)
 
-    @property
+    @cached_property
     def spec(self) -> BackboneSpec:
         """Of the backbone that this run trains."""
         dim = timm.create_model(self.backbone, num_classes=0).num_features
@@ -102,11 +103,12 @@ class Pretraining:
     ) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if self.device.type == "cpu":
-            _tune_for_cpu()
+            device.tune_for_cpu()
+        _refuse_what_cannot_learn(config)
         torch.manual_seed(config.seed)
         self.run, self.config = run, config
         self._images = [(store.images, chosen) for store, chosen in zip(stores, positions, strict=True)]
-        self._watched = [store for store in stores if all(len(row.labels) == 1 for row in store.rows)]
+        self._watched = [store for store in stores if neighbours.can_tell(store)]
         bands = len(config.bands)
         self.student = Network(config.spec, bands, config.prototypes, config.drop_path).to(self.device)
         self.teacher = Network(config.spec, bands, config.prototypes, 0.0).to(self.device).requires_grad_(False).eval()
@@ -135,16 +137,12 @@ class Pretraining:
 
     def train(self, checkpoint_minutes: float) -> None:
         """To the end, from wherever it stands. SIGTERM saves and ends the program with 143."""
-        stopping = False
-
-        def stop(_number: int, _frame: FrameType | None) -> None:
-            nonlocal stopping
-            stopping = True
-
-        signal.signal(signal.SIGTERM, stop)
         saved_at = logged_at = time.monotonic()
-        logged = self.step
-        with Progress("pretrain", self.steps * self.config.batch, "images", self.step * self.config.batch) as progress:
+        logged, batch = self.step, self.config.batch
+        with (
+            sigterm_noted() as stopping,
+            Progress("pretrain", self.steps * batch, "images", logged * batch) as progress,
+        ):
             while self.step < self.steps:
                 if self.step % self.steps_an_epoch == 0:
                     self._watch()
@@ -153,7 +151,7 @@ class Pretraining:
                 if self.step % LOG_EVERY == 0 or self.step == self.steps:
                     now = time.monotonic()
                     record = {name: float(value) for name, value in figures.items()}
-                    images = (self.step - logged) * self.config.batch
+                    images = (self.step - logged) * batch
                     epoch = self.step / self.steps_an_epoch
                     self.run.log(
                         {
@@ -165,18 +163,19 @@ class Pretraining:
                     )
                     logged, logged_at = self.step, now
                     progress.advance(images, epoch=epoch, loss=record["loss"])
-                if stopping or time.monotonic() - saved_at > checkpoint_minutes * 60:
+                if stopping.is_set() or time.monotonic() - saved_at > checkpoint_minutes * 60:
                     self.save()
                     saved_at = time.monotonic()
-                if stopping:
+                if stopping.is_set():
                     sys.exit(143)
         self._watch()
         self.save()
 
     def _one_step(self) -> dict[str, Tensor | float]:
         config, now = self.config, self._schedule()
-        chance = Chance(config.seed * 2**32 + self.step, self.device)
-        torch.manual_seed(config.seed * 2**32 + self.step)  # drop path draws from the default generator
+        seed = seed_of_step(config.seed, self.step)
+        chance = Chance(seed, self.device)
+        torch.manual_seed(seed)  # drop path draws from the default generator
         big, small = multi_crop(self._batch(), config.bands, config.views, RECIPES[config.recipe], chance)
         big, small = self._normalised(big), self._normalised(small)
         with self._autocast():
@@ -242,9 +241,35 @@ class Pretraining:
         """Nearest-neighbour accuracy of the teacher, where a store has one label an image."""
         figures = mean_and_std(len(self.config.bands))
         for store in self._watched:
-            accuracy = quick_accuracy(self._embed, store, self.config.image_size, *figures)
+            accuracy = neighbours.quick_accuracy(self._embed, store, self.config.image_size, *figures)
             epoch = self.step / self.steps_an_epoch
             self.run.log({"step": self.step, "epoch": epoch, "store": store.card.name, "knn_accuracy": accuracy})
+
+
+@contextmanager
+def sigterm_noted() -> Iterator[threading.Event]:
+    """Within, SIGTERM sets the event and ends nothing."""
+    asked = threading.Event()
+    before = signal.signal(signal.SIGTERM, lambda *_: asked.set())
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _refuse_what_cannot_learn(config: Config) -> None:
+    if not timm.is_model(config.backbone):
+        raise ValueError(f"timm has no model {config.backbone!r}")
+    if config.images < config.batch:
+        raise ValueError(f"{config.images} images do not fill a batch of {config.batch}; lower --batch")
+    for name in ("image_size", "global_px", "local_px"):
+        if getattr(config, name) % config.patch_size:
+            raise ValueError(f"{name} {getattr(config, name)} is no multiple of the patch size {config.patch_size}")
+
+
+def seed_of_step(seed: int, step: int) -> int:
+    """Seed of all draws of a step: 32 bits, as torch keeps no more of them on a CPU."""
+    return int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
 
 
 def mean_and_std(bands: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -271,33 +296,6 @@ def _optimizers(student: Network, kind: str) -> dict[str, torch.optim.Optimizer]
         muon = torch.optim.Muon([{"params": hidden, "decays": True}], lr=0.0, adjust_lr_fn="match_rms_adamw")
         optimizers["muon"] = muon
     return optimizers
-
-
-def fastest_dtype() -> str:
-    """bfloat16 where a product of matrices is faster with it, else float32."""
-    if torch.cuda.is_available():
-        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
-
-    def seconds(dtype: torch.dtype) -> float:
-        a = torch.ones(512, 512, dtype=dtype)
-        a @ a
-        started = time.perf_counter()
-        for _ in range(10):
-            a @ a
-        return time.perf_counter() - started
-
-    return "bfloat16" if seconds(torch.bfloat16) < seconds(torch.float32) else "float32"
-
-
-def _tune_for_cpu() -> None:
-    # The fused attention's backward pass is slow on CPUs: plain products train ViT-Tiny/8 at 64 px 1.6 times faster.
-    timm.layers.set_fused_attn(False)
-    # glibc gives large blocks back to the kernel after each use; keeping them gained a third.
-    with suppress(OSError, AttributeError):  # no glibc
-        mallopt = ctypes.CDLL(None).mallopt
-        trim_threshold, mmap_max = -1, -4
-        mallopt(trim_threshold, 2**31 - 1)
-        mallopt(mmap_max, 0)
 
 
 def config_record(config: Config) -> dict[str, Any]:

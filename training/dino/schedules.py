@@ -15,8 +15,3 @@ def warm_up_then_cosine(step: int, steps: int, warm_up: int, peak: float, end: f
     if step < warm_up:
         return first + (peak - first) * (step / max(warm_up - 1, 1))
     return cosine(step - warm_up, max(steps - warm_up, 1), peak, end)
-
-
-def linear_then_constant(step: int, warm_up: int, first: float, last: float) -> float:
-    """Linear from `first` to `last` over `warm_up` steps, then `last`."""
-    return first + (last - first) * min(step / max(warm_up - 1, 1), 1.0) if warm_up else last

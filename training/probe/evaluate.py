@@ -24,7 +24,13 @@ def evaluate(representation: Representation, store: Store, cache: Path) -> dict[
     if not store.card.labels or any(len(part) == 0 for part in parts.values()):
         raise ValueError(f"{store.path}: evaluation needs labels and the splits train, validation and test")
     found = features.cached(representation, store, cache)
-    entry = {"representation": representation.name, "store": store.card.name, "split": "test", "n": len(parts["test"])}
+    entry = {
+        "representation": representation.name,
+        "key": representation.key,
+        "store": store.card.name,
+        "split": "test",
+        "n": len(parts["test"]),
+    }
     if all(len(row.labels) == 1 and not row.any_of for row in store.rows):
         return entry | _accuracy(found, store, parts)
     known = supervision.read(store.card, store.rows, parts["train"])

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from training.device import keep_memory
 from training.files import write_json
 from training.probe.representations import Representation
 from training.progress import Progress
@@ -27,6 +28,7 @@ def cached(representation: Representation, store: Store, folder: Path) -> NDArra
     total = len(store.images)
     if done < total:
         folder.mkdir(parents=True, exist_ok=True)
+        keep_memory()
         _compute(representation, store, values, state, done)
     return np.load(values, mmap_mode="r")  # type: ignore[no-any-return]  # numpy says Any
 

@@ -68,7 +68,7 @@ def _minimise(
         solver.zero_grad()
         value = loss(x @ weight.T + bias) + 0.5 * penalty * weight.square().sum()
         value.backward()
-        return float(value)
+        return float(value.detach())
 
     solver.step(closure)
     return weight.detach(), bias.detach()

@@ -55,6 +55,7 @@ def best_thresholds(answers: Columns) -> dict[str, float]:
         if not len(hits) or hits[-1] == 0:
             found[name] = 0.5
             continue
-        f1 = 2 * hits / (np.arange(1, len(hits) + 1) + hits[-1])
+        ends = np.append(scores[1:] < scores[:-1], True)  # a threshold takes all of those with one score
+        f1 = ends * 2 * hits / (np.arange(1, len(hits) + 1) + hits[-1])
         found[name] = float(scores[int(f1.argmax())])
     return found

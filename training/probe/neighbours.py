@@ -31,6 +31,12 @@ def accuracy(bank: Tensor, bank_classes: Tensor, queries: Tensor, classes: Tenso
     return right / len(queries)
 
 
+def can_tell(store: Store) -> bool:
+    """True if each image has one label, and there are images to learn from and to ask about."""
+    single = all(len(row.labels) == 1 and not row.any_of for row in store.rows)
+    return single and len(store.of_split("train")) > 0 and len(store.of_split("validation")) > 0
+
+
 @torch.inference_mode()
 def quick_accuracy(
     embed: Callable[[Tensor], Tensor], store: Store, size: int, mean: tuple[float, ...], std: tuple[float, ...]

@@ -20,7 +20,7 @@ class Supervision:
     labels: tuple[str, ...]
     groups: tuple[tuple[str, tuple[str, ...]], ...]  #: (name, members)
     targets: NDArray[np.int8]  #: N × L: 1 there, 0 not there, −1 unknown
-    any_of: NDArray[np.int8]  #: N × G: 1 at least one member is there, 0 none, −1 unknown
+    any_of: NDArray[np.int8]  #: N × G: 1 at least one member is there, 0 none
     direct: tuple[bool, ...]  #: L: some image is known to have it
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,11 +30,19 @@ def teacher(run: Run, kind: str) -> Transformer:
     return Transformer(run.path.name, config.spec, weights, len(config.bands), mean, std, FEATURES[kind])
 
 
+def require_bands(run: Run, store: Store) -> None:
+    """Raises ValueError unless the store holds the bands that the run learnt from, in their order."""
+    bands = pretrain.Config.read(run).bands
+    if store.card.bands != bands:
+        raise ValueError(f"{store.path} holds {', '.join(store.card.bands)}, but the run reads {', '.join(bands)}")
+
+
 def probe(run: Run, store: Store, kind: str) -> dict[str, Any]:
     """Fits the head on the train split, chooses its penalty and thresholds on validation, and keeps it in the run.
 
     Returns what is written to probe/probe.json. Raises ValueError for a store without labels or splits.
     """
+    require_bands(run, store)
     train, validation = store.of_split("train"), store.of_split("validation")
     if not store.card.labels or not len(train) or not len(validation):
         raise ValueError(f"{store.path}: a probe needs labels and the splits train and validation")
@@ -54,9 +63,9 @@ def probe(run: Run, store: Store, kind: str) -> dict[str, Any]:
         "validation": metrics.average_precision(told),
     }
     run.probe.mkdir(exist_ok=True)
-    with replacing(run.probe / "head.safetensors") as unfinished:
+    with replacing(run.head) as unfinished:
         save_file({"weight": head.weight, "bias": head.bias}, unfinished)
-    write_json(run.probe / "probe.json", result)
+    write_json(run.probe / "probe.json", {**result, "head_sha256": hashlib.sha256(run.head.read_bytes()).hexdigest()})
     return result
 
 

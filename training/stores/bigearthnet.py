@@ -7,6 +7,7 @@ metadata.parquet, or from a final_ben_s2.parquet made by bigearthnet_gdf_builder
 from __future__ import annotations
 
 import bz2
+import hashlib
 import json
 import os
 import re
@@ -19,7 +20,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from service.imagery.patches import InputSpec, ReadOptions, TileFile
-from training.stores.decoding import decode_all, wkt
+from training.stores.decoding import decode_all, wkb
 from training.stores.nomenclature import BIGEARTHNET_19, to_bigearthnet_19
 from training.stores.store import Card, Entry, Row, Source
 
@@ -51,24 +52,26 @@ class Metadata:
     without_label: frozenset[str] = frozenset()
 
     def is_recommended(self, patch: str) -> bool:
-        """No seasonal snow, no cloud or shadow, and at least one of the 19 labels."""
+        """In one of the splits, no seasonal snow, no cloud or shadow, and at least one of the 19 labels."""
         known = self.facts.get(patch, Facts())
-        return not known.snow and not known.cloud_or_shadow and patch not in self.without_label and known.labels != ()
+        clear = not known.snow and not known.cloud_or_shadow
+        return known.split is not None and clear and patch not in self.without_label and known.labels != ()
 
 
 def read(
     folder: Path, version: int, splits: Path | None = None, bands: tuple[str, ...] = RGB, keep_flagged: bool = False
 ) -> Source:
-    """The patches below `folder`, those of the recommended set unless `keep_flagged`.
+    """The patches below `folder`; of these the recommended set, if `splits` tells it, unless `keep_flagged`.
 
     `splits` is a folder with the published lists or with metadata.parquet or final_ben_s2.parquet, or
     one of these files. Without it there are no splits, and version 2 has no labels.
     """
     metadata = read_metadata(splits) if splits else Metadata()
+    keep_all = keep_flagged or splits is None
     patches = dict(sorted(_patches(folder)))
     if not patches:
         raise FileNotFoundError(f"{folder}: no BigEarthNet patches (folders named S2A_MSIL2A_… with a GeoTIFF a band)")
-    names = [name for name in patches if keep_flagged or metadata.is_recommended(name)]
+    names = [name for name in patches if keep_all or metadata.is_recommended(name)]
     has_labels = version == 1 or any(facts.labels for facts in metadata.facts.values())
     card = Card(
         name=f"bigearthnet-v{version}",
@@ -92,13 +95,14 @@ def read(
                 yield Entry(name, reason=tile)
                 continue
             try:
-                row = _row(name, patches[name], metadata.facts.get(name, Facts()))
+                row = _row(name, patches[name], version, metadata.facts.get(name, Facts()))
             except (OSError, ValueError, KeyError) as error:
                 yield Entry(name, reason=f"labels: {error}")
                 continue
-            yield Entry(name, (tile.images[0],), (replace(row, geometry=wkt(tile.facts[0].footprint)),))
+            yield Entry(name, (tile.images[0],), (replace(row, geometry=wkb(tile.facts[0].footprint)),))
 
-    return Source(card, names, entries)
+    told = [repr(metadata.facts.get(name)) for name in names]
+    return Source(card, names, entries, hashlib.sha256("\n".join(told).encode()).hexdigest())
 
 
 def _patches(folder: Path) -> Iterator[tuple[str, Path]]:
@@ -122,9 +126,11 @@ def _band_file(patch: Path, band: str) -> Path:
     return file if file.exists() else file.with_suffix(".tiff")
 
 
-def _row(name: str, patch: Path, facts: Facts) -> Row:
+def _row(name: str, patch: Path, version: int, facts: Facts) -> Row:
+    own: dict[str, Any] = {}
     file = patch / f"{name}_labels_metadata.json"
-    own: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    if file.exists() or (version == 1 and facts.labels is None):  # a patch of version 1 without labels is broken
+        own = json.loads(file.read_text())
     labels = facts.labels if facts.labels is not None else tuple(to_bigearthnet_19(own.get("labels", ())))
     date = own.get("acquisition_date") or _date_in(name)
     season = facts.season or _SEASONS[datetime.fromisoformat(date).month % 12 // 3]
@@ -192,13 +198,20 @@ def _from_parquet(file: Path) -> Metadata:
         split = row.get("split") or row.get("original_split")
         facts[row.get("patch_id") or row["name"]] = Facts(
             split=_SPLITS.get(split) if split else None,
-            labels=tuple(to_bigearthnet_19(labels or ())),
+            labels=_labels(labels or (), file),
             country=row.get("country"),
             season=row.get("season"),
             snow=_first(row, "snow", "contains_seasonal_snow"),
             cloud_or_shadow=_first(row, "cloud_or_shadow", "contains_cloud_or_shadow"),
         )
     return Metadata(facts)
+
+
+def _labels(names: Sequence[str], file: Path) -> tuple[str, ...]:
+    try:
+        return tuple(to_bigearthnet_19(names))
+    except KeyError as error:
+        raise ValueError(f"{file}: {error.args[0]!r} is no label of BigEarthNet") from None
 
 
 def _first(row: dict[str, Any], *names: str) -> bool | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -10,8 +11,8 @@ from service.imagery import pool as decode
 from service.imagery.errors import ImageryError
 from service.imagery.patches import InputSpec, ReadOptions, TileFile
 
-AT_ONCE = 64  # tiles read from disk and under way together
-TIMEOUT_S, MEMORY_MB = 60.0, 4000  # more than the service gives: scenes on one's own disk are large
+AT_ONCE = 64  # names between two looks at what is done
+TIMEOUT_S, MEMORY_MB = 300.0, 12_000  # more than the service gives: a whole Sentinel-2 tile is 10,980² pixels
 
 
 def decode_all(
@@ -21,15 +22,16 @@ def decode_all(
 
     Patches are resized to `spec.patch_px` a side where they differ.
     """
-    workers = decode.DecodePool(
-        spec, spec.patch_px, workers=decode.usable_cpus(), timeout_s=TIMEOUT_S, memory_mb=MEMORY_MB
-    )
+    cpus = decode.usable_cpus()
+    workers = decode.DecodePool(spec, spec.patch_px, workers=cpus, timeout_s=TIMEOUT_S, memory_mb=MEMORY_MB)
+    in_memory = asyncio.Semaphore(cpus + 1)  # one is read from disk while the others are decoded
 
     async def one(name: str) -> decode.Tile | str:
-        try:
-            return await workers.decode(load(name), options)
-        except (ImageryError, OSError) as error:
-            return str(error)
+        async with in_memory:
+            try:
+                return await workers.decode(load(name), options)
+            except (ImageryError, OSError) as error:
+                return str(error)
 
     async def some(batch: Sequence[str]) -> list[decode.Tile | str]:
         return await asyncio.gather(*map(one, batch))
@@ -44,9 +46,10 @@ def decode_all(
             runner.run(workers.close())
 
 
-def wkt(footprint: dict[str, Any] | None) -> str | None:
-    """A GeoJSON polygon as well-known text."""
+def wkb(footprint: dict[str, Any] | None) -> bytes | None:
+    """A GeoJSON polygon as well-known binary (OGC 06-103r4, section 8): little-endian, one ring."""
     if footprint is None:
         return None
-    ring = ", ".join(f"{x} {y}" for x, y in footprint["coordinates"][0])
-    return f"POLYGON (({ring}))"
+    ring = footprint["coordinates"][0]
+    polygon, rings = 3, 1
+    return struct.pack(f"<BIII{2 * len(ring)}d", 1, polygon, rings, len(ring), *(value for xy in ring for value in xy))

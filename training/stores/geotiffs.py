@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from service.imagery.patches import InputSpec, ReadOptions, TileFile
-from training.stores.decoding import decode_all, wkt
+from training.stores.decoding import decode_all, wkb
 from training.stores.store import SPLITS, Card, Entry, Row, Source
 
 SUFFIXES = (".tif", ".tiff")
@@ -55,22 +56,21 @@ def read(
             if isinstance(tile, str):
                 yield Entry(file, reason=tile)
                 continue
-            known = labelled.get(file)
+            known, stem = labelled.get(file), str(Path(file).with_suffix(""))
             rows = tuple(
                 Row(
-                    patch_id=f"{Path(file).stem}_{facts.window[0]}_{facts.window[1]}"
-                    if len(tile.facts) > 1
-                    else Path(file).stem,
+                    patch_id=f"{stem}_{facts.window[0]}_{facts.window[1]}" if len(tile.facts) > 1 else stem,
                     split=known.split if known else None,
                     labels=known.labels if known else (),
-                    geometry=wkt(facts.footprint),
+                    geometry=wkb(facts.footprint),
                     source=file,
                 )
                 for facts in tile.facts
             )
             yield Entry(file, tuple(tile.images), rows)
 
-    return Source(card, files, entries)
+    said = [file_bands, boa_offset, scale, {file: asdict(known) for file, known in sorted(labelled.items())}]
+    return Source(card, files, entries, json.dumps(said))
 
 
 def _labels(file: Path) -> dict[str, Labelled]:
@@ -83,7 +83,7 @@ def _labels(file: Path) -> dict[str, Labelled]:
             split = (row.get("split") or "").strip() or _split_of(row["file"])
             if split not in SPLITS:
                 raise ValueError(f"{file}: split {split!r} of {row['file']} is none of {', '.join(SPLITS)}")
-            labels = tuple(label.strip() for label in row["labels"].split("|") if label.strip())
+            labels = tuple(label.strip() for label in (row["labels"] or "").split("|") if label.strip())
             found[row["file"]] = Labelled(labels, split)
     return found
 

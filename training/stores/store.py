@@ -24,11 +24,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from training.files import replacing, write_json, write_text
 from training.progress import Progress
 
 VERSION = 1
 SPLITS = ("train", "validation", "test")
-CHECKPOINT_EVERY = 256  # images between two flushes to disk
+CHECKPOINT_EVERY = 256  # files or images between two flushes to disk
 _PROGRESS, _IMAGES, _INDEX, _CARD = "progress.jsonl", "images.npy", "index.parquet", "store.json"
 
 
@@ -45,7 +46,7 @@ class Row:
     acquisition_date: str | None = None  #: ISO 8601
     snow: bool | None = None
     cloud_or_shadow: bool | None = None
-    geometry: str | None = None  #: WKT, WGS 84
+    geometry: bytes | None = None  #: WKB, WGS 84
     source: str | None = None
 
 
@@ -60,7 +61,7 @@ SCHEMA = pa.schema(
         ("acquisition_date", pa.string()),
         ("snow", pa.bool_()),
         ("cloud_or_shadow", pa.bool_()),
-        ("geometry", pa.string()),
+        ("geometry", pa.binary()),
         ("source", pa.string()),
     ]
 )
@@ -99,6 +100,7 @@ class Source:
     card: Card
     names: Sequence[str]  #: of what there is to read, in a fixed order
     read: Callable[[Sequence[str]], Iterable[Entry]]  #: entries for some of the names, lazily, in their order
+    options: str = ""  #: all else that decides what is read; a store made with others is not continued
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,8 @@ def write(path: Path, source: Source) -> list[Entry]:
     if (path / _CARD).exists():
         saved = json.loads((path / _CARD).read_text())
         if saved.get("fingerprint") != fingerprint:
-            raise ValueError(f"{path} holds another store ({saved['name']}); choose another --out or remove it")
+            detail = "or one made with other options; choose another --out or remove it"
+            raise ValueError(f"{path} holds another store ({saved['name']}) {detail}")
         return [Entry(**rejected) for rejected in saved["rejected"]]
     path.mkdir(parents=True, exist_ok=True)
     with _Half(path, source, fingerprint) as half:
@@ -165,7 +168,7 @@ def write(path: Path, source: Source) -> list[Entry]:
 
 
 def _fingerprint(source: Source) -> str:
-    said = json.dumps([VERSION, asdict(source.card), list(source.names)])
+    said = json.dumps([VERSION, asdict(source.card), list(source.names), source.options])
     return hashlib.sha256(said.encode()).hexdigest()
 
 
@@ -184,12 +187,13 @@ class _Half:
     def _saved_lines(self) -> list[dict[str, Any]]:
         file = self._path / _PROGRESS
         if not file.exists():
-            file.write_text(json.dumps({"fingerprint": self._fingerprint}) + "\n")
+            write_text(file, json.dumps({"fingerprint": self._fingerprint}) + "\n")
             return []
         whole = [line for line in file.read_text().splitlines(keepends=True) if line.endswith("\n")]
-        file.write_text("".join(whole))
-        if not whole or json.loads(whole[0])["fingerprint"] != self._fingerprint:
-            raise ValueError(f"{self._path} holds a half-made store of something else; choose another --out")
+        if json.loads(whole[0])["fingerprint"] != self._fingerprint:
+            detail = "holds a half-made store of something else, or of other options; choose another --out or remove it"
+            raise ValueError(f"{self._path} {detail}")
+        write_text(file, "".join(whole))
         return [json.loads(line) for line in whole[1:]]
 
     def __enter__(self) -> _Half:
@@ -213,10 +217,11 @@ class _Half:
         line = (
             {"name": entry.name, "reason": entry.reason} if entry.reason else {"rows": [asdict(r) for r in entry.rows]}
         )
-        self._lines.append(line)
-        self._lines_waiting.append(json.dumps(line) + "\n")
+        text = json.dumps(line, default=bytes.hex)
+        self._lines.append(json.loads(text))
+        self._lines_waiting.append(text + "\n")
         self.count += len(entry.images)
-        if len(self._lines_waiting) >= CHECKPOINT_EVERY:
+        if max(len(self._lines_waiting), len(self._images_waiting)) >= CHECKPOINT_EVERY:
             self._flush()
 
     def _flush(self) -> None:
@@ -235,7 +240,10 @@ class _Half:
         card, rows = self._source.card, [row for line in self._lines for row in line.get("rows", ())]
         with (self._path / _IMAGES).open("r+b") as images:
             images.write(_npy_header(len(rows), card))
-        pq.write_table(pa.Table.from_pylist(rows, SCHEMA), self._path / _INDEX)
+        for row in rows:
+            row["geometry"] = row["geometry"] and bytes.fromhex(row["geometry"])
+        with replacing(self._path / _INDEX) as unfinished:
+            pq.write_table(pa.Table.from_pylist(rows, SCHEMA), unfinished)
         rejected = [line for line in self._lines if "reason" in line]
         saved = {"version": VERSION, **asdict(card), "shape": [len(rows), *card.image_shape], "dtype": "uint8"}
         saved |= {
@@ -248,9 +256,7 @@ class _Half:
             "fingerprint": self._fingerprint,
         }
         del saved["image_shape"]
-        unfinished = self._path / (_CARD + ".new")
-        unfinished.write_text(json.dumps(saved, indent=1, ensure_ascii=False))
-        unfinished.replace(self._path / _CARD)
+        write_json(self._path / _CARD, saved)
         (self._path / _PROGRESS).unlink()
         return [Entry(**line) for line in rejected]
 

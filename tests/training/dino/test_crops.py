@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import functional as torchvision
 
+from service.imagery.bands import WAVELENGTHS, share_of_haze
 from training.dino import crops
 from training.dino.crops import OVERHEAD, REFERENCE, Chance, Recipe, Views
 
@@ -38,9 +39,7 @@ def test_the_same_seed_gives_the_same_crops_and_another_others() -> None:
 
 
 def test_twelve_bands_pass_through_every_transform() -> None:
-    big, _ = crops.multi_crop(
-        images(bands=12), list(crops.WAVELENGTHS)[:12], Views(32, 16, 1), REFERENCE, Chance(0, CPU)
-    )
+    big, _ = crops.multi_crop(images(bands=12), list(WAVELENGTHS)[:12], Views(32, 16, 1), REFERENCE, Chance(0, CPU))
     assert big.shape == (8, 12, 32, 32)
     assert torch.isfinite(big).all()
 
@@ -135,7 +134,7 @@ def test_gain_and_offset_are_drawn_for_each_band() -> None:
 def test_haze_is_blue_and_the_same_all_over_an_image() -> None:
     x = torch.full((2000, 4, 2, 2), 0.5)
     bands = (*RGB, "radar")
-    out = crops.haze(x, (-0.3, 0.1), crops.share_of_haze(bands), Chance(0, CPU))
+    out = crops.haze(x, (-0.3, 0.1), torch.tensor(share_of_haze(bands)), Chance(0, CPU))
     assert (out == x).flatten(1).all(1).float().mean() == pytest.approx(0.5, abs=0.03)
     red, green, blue, radar = ((out - x)[:, band] for band in range(4))
     assert torch.equal(blue, blue[:, :1, :1].expand(-1, 2, 2))

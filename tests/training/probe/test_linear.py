@@ -113,9 +113,16 @@ def test_the_best_threshold_has_the_highest_f1() -> None:
     assert metrics.best_thresholds(metrics.Columns(("x",), p, np.zeros_like(truth))) == {"x": 0.5}
 
 
+def test_a_threshold_takes_all_of_those_with_one_score() -> None:
+    truth = np.array([[1], [1], *[[0]] * 10], np.int8)
+    p = np.array([[0.9], *[[0.5]] * 11], np.float32)
+    assert metrics.best_thresholds(metrics.Columns(("x",), p, truth)) == {"x": pytest.approx(0.9)}
+
+
 def test_average_precision_of_a_known_ranking() -> None:
     truth = np.array([[1, 0], [0, 0], [1, 0], [-1, 0]], np.int8)
-    p = np.array([[0.9, 0.1], [0.8, 0.1], [0.7, 0.1], [0.99, 0.1]], np.float32)
+    p = np.array([[0.9, 0.1], [0.8, 0.85], [0.7, 0.1], [0.99, 0.1]], np.float32)
     found = metrics.average_precision(metrics.Columns(("x", "never"), p, truth))
     assert found["per_label"] == {"x": pytest.approx((1 + 2 / 3) / 2), "never": None}
     assert found["macro"] == pytest.approx((1 + 2 / 3) / 2)
+    assert found["micro"] == pytest.approx((1 + 2 / 4) / 2)  # 0.9 there, 0.85 and 0.8 not, 0.7 there

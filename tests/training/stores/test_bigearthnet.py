@@ -69,7 +69,9 @@ def test_v1_with_the_published_lists_is_the_recommended_set(v1: Path) -> None:
     assert row.labels == ("Pastures", "Marine waters")
     assert (row.snow, row.cloud_or_shadow, row.season) == (False, False, "Summer")
     assert row.acquisition_date == "2017-06-13T10:10:31"
-    assert (row.geometry or "").startswith("POLYGON ((13.7")
+    corners = np.frombuffer(row.geometry or b"", "<f8", offset=13).reshape(5, 2)  # after order, type and two counts
+    assert np.allclose(corners[0], (13.71, 48.22), atol=0.01)
+    assert np.array_equal(corners[0], corners[4])
     expected = np.minimum(reflectance(bands=len(GRIDS), seed=0)[[2, 1, 0]].astype(int) * 255 // 2000, 255)
     assert np.array_equal(made.images[0], expected.transpose(1, 2, 0))
 
@@ -101,14 +103,30 @@ def test_a_patch_with_a_broken_band_is_listed_and_the_others_are_read(v1: Path) 
     assert [row.patch_id for row in Store.open(v1 / "store").rows] == [NAMES[0]]
 
 
+def test_a_patch_of_v1_without_labels_is_broken_rather_than_empty(v1: Path) -> None:
+    (v1 / "ben" / NAMES[1] / f"{NAMES[1]}_labels_metadata.json").unlink()
+    rejected = store.write(v1 / "store", bigearthnet.read(v1 / "ben", 1, v1 / "lists"))
+    assert [entry.name for entry in rejected] == [NAMES[1]]
+    assert "labels" in (rejected[0].reason or "")
+
+
+def test_a_store_is_not_continued_with_other_splits(v1: Path) -> None:
+    store.write(v1 / "store", bigearthnet.read(v1 / "ben", 1, v1 / "lists"))
+    write_list(v1 / "lists" / "val.csv", [NAMES[2]])
+    write_list(v1 / "lists" / "test.csv.bz2", [NAMES[1]])
+    with pytest.raises(ValueError, match="other options"):
+        store.write(v1 / "store", bigearthnet.read(v1 / "ben", 1, v1 / "lists"))
+
+
 def test_v2_takes_labels_splits_and_flags_from_its_metadata(tmp_path: Path) -> None:
     tile = "S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP"
     names = [f"{tile}_26_57", f"{tile}_75_43", f"{tile}_89_18"]
     for name, suffix in zip(names, (".tif", ".tiff", ".tif"), strict=True):
         make_patch(tmp_path / "BigEarthNet-S2" / tile, name, None, suffix)
+    make_patch(tmp_path / "BigEarthNet-S2" / tile, f"{tile}_1_1", None, ".tif")
     table = pa.table(
         {
-            "patch_id": names,
+            "patch_id": names,  # of four patches: the fourth is not recommended, so nobody names it
             "labels": [["Arable land", "Pastures"], ["Marine waters"], ["Pastures"]],
             "split": ["train", "validation", "test"],
             "country": ["Austria"] * 3,

@@ -29,7 +29,14 @@ def test_a_folder_becomes_patches_of_one_size_and_scenes_are_cut(folder: Path) -
     assert [entry.name for entry in rejected] == ["broken.tif"]
     made = Store.open(folder / "out")
     assert made.images.shape == (6, 60, 60, 3)
-    assert [row.patch_id for row in made.rows] == ["a", "b", "scene_0_0", "scene_60_0", "scene_0_60", "scene_60_60"]
+    assert [row.patch_id for row in made.rows] == [
+        "a",
+        "north/b",
+        "scene_0_0",
+        "scene_60_0",
+        "scene_0_60",
+        "scene_60_60",
+    ]
     assert [row.source for row in made.rows[:3]] == ["a.tif", "north/b.TIFF", "scene.tif"]
     assert {row.split for row in made.rows} == {None}
     expected = np.minimum(reflectance(side=60).astype(int) * 255 // 2000, 255).transpose(1, 2, 0)
@@ -52,6 +59,25 @@ def test_without_a_split_column_all_windows_of_a_file_fall_into_one_split(folder
     splits = {row.split for row in Store.open(folder / "out").rows if row.source == "scene.tif"}
     assert len(splits) == 1
     assert splits <= set(store.SPLITS)
+
+
+def test_other_options_make_another_store(folder: Path) -> None:
+    store.write(folder / "out", geotiffs.read(folder / "in", "mine", SPEC))
+    with pytest.raises(ValueError, match="other options"):
+        store.write(folder / "out", geotiffs.read(folder / "in", "mine", SPEC, boa_offset=-1000))
+    (folder / "labels.csv").write_text("file,labels,split\na.tif,roof,train\n")
+    store.write(folder / "labelled", geotiffs.read(folder / "in", "mine", SPEC, folder / "labels.csv"))
+    (folder / "labels.csv").write_text("file,labels,split\na.tif,roof,test\n")
+    with pytest.raises(ValueError, match="other options"):
+        store.write(folder / "labelled", geotiffs.read(folder / "in", "mine", SPEC, folder / "labels.csv"))
+
+
+def test_files_of_one_name_in_two_folders_are_two_patches(folder: Path) -> None:
+    (folder / "in" / "north" / "a.tif").write_bytes(geotiff(reflectance(side=60)))
+    store.write(folder / "out", geotiffs.read(folder / "in", "mine", SPEC))
+    ids = [row.patch_id for row in Store.open(folder / "out").rows]
+    assert len(set(ids)) == len(ids) == 7
+    assert "north/a" in ids
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,14 @@ def test_a_write_that_was_torn_is_mended(tmp_path: Path, monkeypatch: pytest.Mon
         assert (tmp_path / "torn" / name).read_bytes() == (tmp_path / "unbroken" / name).read_bytes()
 
 
+def test_a_preparation_killed_before_its_first_image_can_be_begun_again(tmp_path: Path) -> None:
+    write(tmp_path / "unbroken", source(5))
+    (tmp_path / "torn").mkdir()
+    (tmp_path / "torn" / "progress.jsonl.new").touch()  # killed while it wrote the first line
+    write(tmp_path / "torn", source(5))
+    assert (tmp_path / "torn" / "index.parquet").read_bytes() == (tmp_path / "unbroken" / "index.parquet").read_bytes()
+
+
 def test_a_half_made_store_cannot_be_opened(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no store"):
         Store.open(tmp_path)
