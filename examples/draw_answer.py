@@ -48,7 +48,7 @@ def draw(tile: Path, prediction: dict[str, Any], out: Path) -> None:
     figure = Figure(figsize=(12.5, 4.9), dpi=140)
     left, right, below = (
         figure.add_axes((0.01, 0.03, 0.36, 0.90)),
-        figure.add_axes((0.67, 0.30, 0.31, 0.63)),
+        figure.add_axes((0.67, 0.30, 0.28, 0.63)),
         figure.add_axes((0.42, 0.055, 0.56, 0.12)),
     )
     left.imshow(true_colour(tile), interpolation="nearest")

@@ -24,6 +24,7 @@ from service.model.artifact import (
     save,
 )
 from training.dino import checkpoint, pretrain
+from training.probe.evaluate import FIGURES
 from training.probe.train import teacher
 from training.runs import Run
 from training.stores.store import Store
@@ -118,7 +119,7 @@ def card(manifest: Manifest) -> str:
     lines.append(
         f"DINO on {manifest.backbone.timm} with tokens of {manifest.backbone.patch_size} px at "
         f"{manifest.backbone.image_size} px; {training.images:,} images ({', '.join(training.stores)}), "
-        f"{training.epochs:.1f} epochs, seed {training.seed}. {manifest.attribution}."
+        f"{training.epochs:.1f} epochs, seed {training.seed}. {manifest.attribution.rstrip('.')}."
     )
     lines += ["", "## Tells", "", "| label | supervision | average precision | threshold |", "|---|---|---|---|"]
     lines += [_told(part.name, "direct", part.average_precision, part.threshold) for part in direct]
@@ -133,7 +134,7 @@ def card(manifest: Manifest) -> str:
     lines += ["", "## Measured", ""]
     for entry in manifest.metrics:
         figures = ", ".join(
-            f"{key.replace('_', ' ')} {value:.3f}" for key, value in entry.items() if isinstance(value, float)
+            f"{FIGURES.get(key, key)} {value:.3f}" for key, value in entry.items() if isinstance(value, float)
         )
         lines.append(f"- {entry['store']}, {entry['split']} split, {entry['n']} images: {figures}")
     return "\n".join(lines) + "\n"

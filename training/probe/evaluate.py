@@ -13,6 +13,13 @@ from training.probe import features, linear, metrics, neighbours, supervision
 from training.probe.representations import Representation
 from training.stores.store import Store
 
+FIGURES = {
+    "linear_accuracy": "linear accuracy",
+    "knn_accuracy": "kNN accuracy",
+    "macro": "macro AP",
+    "micro": "micro AP",
+}
+
 
 def evaluate(representation: Representation, store: Store, cache: Path) -> dict[str, Any]:
     """One entry of evaluation.json: accuracy for a store with one label an image, else average precision.
@@ -52,22 +59,15 @@ def _accuracy(found: Any, store: Store, parts: dict[str, Any]) -> dict[str, floa
 
 def table(entries: Sequence[dict[str, Any]]) -> str:
     """Entries as a Markdown table, a row a representation, a column a figure of a store."""
-    figures = ("linear_accuracy", "knn_accuracy", "macro", "micro")
-    heads = {
-        "linear_accuracy": "linear accuracy",
-        "knn_accuracy": "kNN accuracy",
-        "macro": "macro AP",
-        "micro": "micro AP",
-    }
-    wanted = [(e["store"], figure) for e in entries for figure in figures if figure in e]
+    wanted = [(e["store"], figure) for e in entries for figure in FIGURES if figure in e]
     wanted = list(dict.fromkeys(wanted))
-    rows = [["representation", *(f"{store} {heads[figure]}" for store, figure in wanted)]]
+    rows = [["representation", *(f"{store} {FIGURES[figure]}" for store, figure in wanted)]]
     for name in dict.fromkeys(e["representation"] for e in entries):
         own = {
             (e["store"], figure): e[figure]
             for e in entries
             if e["representation"] == name
-            for figure in figures
+            for figure in FIGURES
             if figure in e
         }
         rows.append([name, *(f"{own[key]:.3f}" if key in own else "" for key in wanted)])
