@@ -8,13 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 
+from service.imagery.errors import ImageryError
+from service.imagery.patches import InputSpec, Patch, ReadOptions, TileFile
+from service.imagery.reader import read_tile
 from training.stores.eurosat import CLASSES
 
+RGB = InputSpec(("B04", "B03", "B02"), patch_px=120, gsd_m=10, divisor=2000)
 UTM_33N = "EPSG:32633"
 PLACE = Affine(10, 0, 404400, 0, -10, 5342400)
 
@@ -50,6 +55,23 @@ def geotiff(
             if offsets:
                 dataset.offsets = offsets
         return bytes(file.read())
+
+
+def read(data: bytes, spec: InputSpec = RGB, **options: Any) -> list[Patch]:
+    """Patches of a GeoTIFF; `options` are those of ReadOptions."""
+    return read_tile([TileFile(data)], spec, ReadOptions(**options))
+
+
+def refused(data: bytes, **options: Any) -> str:
+    """The code under which a GeoTIFF is refused."""
+    with pytest.raises(ImageryError) as error:
+        read(data, **options)
+    return error.value.code
+
+
+def codes(patch: Patch) -> list[str]:
+    """Of its warnings."""
+    return [warning.code for warning in patch.facts.warnings]
 
 
 def reflectance(side: int = 120, bands: int = 3, seed: int = 0) -> NDArray[np.uint16]:

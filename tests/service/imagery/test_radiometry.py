@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.imagery import codes, geotiff, read, reflectance, refused
+
+
+def test_dn_become_pixels_as_documented() -> None:
+    values = np.zeros((3, 120, 120), np.uint16)
+    values[:, 0, 0] = 0, 1, 7
+    values[:, 0, 1] = 8, 400, 1000
+    values[:, 0, 2] = 1999, 2000, 65535
+    (patch,) = read(geotiff(values, names=["B04", "B03", "B02"]))
+    # truncated: 7 × 255 / 2000 = 0.89, 8 → 1.02, 400 → 51, 1000 → 127.5, 1999 → 254.87
+    assert patch.pixels[0, :3].tolist() == [[0, 0, 0], [1, 51, 127], [254, 255, 255]]
+    assert patch.pixels.dtype == np.uint8
+
+
+def test_uint8_is_left_as_it_is() -> None:
+    values = np.arange(3 * 120 * 120, dtype=np.uint32).reshape(3, 120, 120).astype(np.uint8)
+    (patch,) = read(geotiff(values))
+    assert np.array_equal(patch.pixels, values.transpose(1, 2, 0))
+    assert patch.facts.radiometry.divisor is None
+
+
+def test_an_offset_for_pixels_that_are_no_dn_is_a_contradiction() -> None:
+    values = np.full((3, 120, 120), 90, np.uint8)
+    (patch,) = read(geotiff(values), boa_offset=0)
+    assert (patch.pixels == 90).all()
+    assert refused(geotiff(values), boa_offset=-1000) == "bad_option"
+    (scaled,) = read(geotiff(values), boa_offset=-1000, scale=20.0)
+    assert (scaled.pixels == 800 * 255 // 2000).all()
+
+
+def test_reflectance_from_0_to_1_is_scaled_and_other_floats_are_refused_unless_said() -> None:
+    dn = reflectance()
+    (expected,) = read(geotiff(dn))
+    (patch,) = read(geotiff((dn / 10_000).astype(np.float64)))
+    assert np.abs(patch.pixels.astype(int) - expected.pixels).max() <= 1
+    assert patch.facts.radiometry.scale == 10_000
+    assert refused(geotiff(dn.astype(np.float32))) == "scale_ambiguous"
+    (said,) = read(geotiff(dn.astype(np.float32)), scale=1.0)
+    assert np.array_equal(said.pixels, expected.pixels)
+
+
+def test_scale_and_offset_tags_are_followed_and_echoed() -> None:
+    dn = reflectance()
+    (expected,) = read(geotiff(dn))
+    stored = (dn.astype(np.int32) + 1000).astype(np.uint16)
+    (patch,) = read(geotiff(stored, scales=[0.0001] * 3, offsets=[-0.1] * 3))
+    assert np.array_equal(patch.pixels, expected.pixels)
+    assert (patch.facts.radiometry.scale, patch.facts.radiometry.boa_offset) == (1, -1000)
+
+
+def test_an_offset_tag_alone_counts_in_the_values_own_unit() -> None:
+    dn = reflectance()
+    (expected,) = read(geotiff(dn))
+    reflectances = geotiff((dn / 10_000 + 0.1).astype(np.float64), offsets=[-0.1] * 3)
+    (patch,) = read(reflectances)
+    assert np.abs(patch.pixels.astype(int) - expected.pixels).max() <= 1
+    assert patch.facts.radiometry.boa_offset == -1000
+    (counted,) = read(geotiff(dn + np.uint16(1000), offsets=[-1000] * 3))
+    assert np.array_equal(counted.pixels, expected.pixels)
+
+
+def test_a_scale_tag_says_nothing_of_the_offset() -> None:
+    stored = reflectance() + np.uint16(1000)
+    assert "boa_offset_suspected" in codes(read(geotiff(stored, scales=[0.0001] * 3))[0])
+
+
+@pytest.mark.parametrize("tags", [{"scales": [0.0] * 3}, {"offsets": [np.inf] * 3}, {"scales": [1, 1, 2]}])
+def test_tags_that_mean_nothing_or_differ_are_refused(tags: dict[str, list[float]]) -> None:
+    assert refused(geotiff(reflectance(), **tags)) == "scale_ambiguous"
+
+
+def test_the_sentinel_2_offset_is_suspected_aloud_and_corrected_only_when_said() -> None:
+    dn = reflectance()
+    stored = geotiff(dn + np.uint16(1000))
+    (left,) = read(stored)
+    assert "boa_offset_suspected" in codes(left)
+    (corrected,) = read(stored, boa_offset=-1000)
+    assert np.array_equal(corrected.pixels, read(geotiff(dn))[0].pixels)
+    assert "boa_offset_suspected" not in codes(corrected)
+    assert "boa_offset_suspected" not in codes(read(stored, boa_offset=0)[0])

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from affine import Affine
+
+from service.imagery.errors import ImageryError
+from service.imagery.patches import ReadOptions, TileFile
+from service.imagery.reader import read_tile
+from tests.imagery import PLACE, RGB, geotiff, read, reflectance
+
+
+def test_band_files_make_one_tile_and_coarser_ones_are_resampled() -> None:
+    values = reflectance()
+    coarse = geotiff(values[2:, ::2, ::2], transform=Affine(20, 0, PLACE.c, 0, -20, PLACE.f))
+    files = [TileFile(geotiff(values[:1]), "B04"), TileFile(coarse, "B02"), TileFile(geotiff(values[1:2]), "b3")]
+    (patch,) = read_tile(files, RGB, ReadOptions())
+    (expected,) = read(geotiff(values))
+    assert np.array_equal(patch.pixels[..., :2], expected.pixels[..., :2])
+    assert patch.pixels.shape == (120, 120, 3)
+    same, smoother = expected.pixels[..., 2].ravel(), patch.pixels[..., 2].ravel()
+    assert np.corrcoef(same, smoother)[0, 1] > 0.97
+
+
+def test_a_hole_in_a_coarser_band_spoils_no_valid_pixel() -> None:
+    fine = np.full((1, 120, 120), 1000, np.uint16)
+    coarse = np.full((1, 60, 60), 1000, np.uint16)
+    coarse[0, 20:25, 20:25] = 65535
+    twice = Affine(20, 0, PLACE.c, 0, -20, PLACE.f)
+    floats = np.where(coarse == 65535, np.nan, coarse / 10_000).astype(np.float32)
+    for whole, holed in ((fine, coarse), ((fine / 10_000).astype(np.float32), floats)):
+        files = [TileFile(geotiff(whole), "B04"), TileFile(geotiff(whole), "B03")]
+        files.append(TileFile(geotiff(holed, transform=twice, nodata=None if holed is floats else 65535), "B02"))
+        (patch,) = read_tile(files, RGB, ReadOptions())
+        assert not patch.valid[40:50, 40:50].any()
+        assert 0.98 < patch.facts.valid_fraction < 1
+        assert np.abs(patch.pixels[patch.valid].astype(int) - 127).max() <= 1
+
+
+def test_band_files_of_different_types_are_refused() -> None:
+    values = reflectance()
+    files = [TileFile(geotiff(values[i : i + 1].astype(dtype)), band) for i, (band, dtype) in enumerate(
+        [("B04", np.uint8), ("B03", np.uint16), ("B02", np.uint16)]
+    )]  # fmt: skip
+    with pytest.raises(ImageryError) as error:
+        read_tile(files, RGB, ReadOptions())
+    assert error.value.code == "scale_ambiguous"
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"B03": None}, "band_count"),
+        ({"B03": geotiff(reflectance(bands=2))}, "band_count"),
+        ({"B03": geotiff(reflectance(bands=1), transform=PLACE @ Affine.translation(5, 0))}, "bands_misaligned"),
+        ({"B03": geotiff(reflectance(bands=1), crs="EPSG:32632")}, "bands_misaligned"),
+    ],
+)
+def test_band_files_that_do_not_belong_together_are_refused(change: dict[str, bytes | None], code: str) -> None:
+    files = {band: geotiff(reflectance(bands=1)) for band in RGB.bands} | change
+    with pytest.raises(ImageryError) as error:
+        read_tile([TileFile(data, band) for band, data in files.items() if data], RGB, ReadOptions())
+    assert error.value.code == code
