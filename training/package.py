@@ -23,7 +23,8 @@ from service.model.artifact import (
     Training,
     save,
 )
-from training.dino import checkpoint, pretrain
+from training.dino import checkpoint
+from training.dino.config import Config
 from training.probe.evaluate import FIGURES
 from training.probe.train import teacher
 from training.runs import Run
@@ -37,14 +38,14 @@ def package(run: Run, out: Path, name: str, version: str, description: str, divi
     FileNotFoundError if a step before is missing, ValueError if probe or evaluation are of other weights,
     ArtifactError if the result would not load.
     """
-    config = pretrain.Config.read(run)
+    config = Config.read(run)
     newest = checkpoint.latest(run.checkpoints)
     if newest is None or not (run.probe / "probe.json").exists():
         raise FileNotFoundError(f"{run.path}: run pretrain and probe first")
     probe = json.loads((run.probe / "probe.json").read_text())
     store = Store.open(Path(probe["store_path"]))
     own = _measured(run, probe)
-    mean, std = pretrain.mean_and_std(len(config.bands))
+    mean, std = config.mean_and_std
     step, file = newest
     manifest = Manifest(
         name=name,

@@ -174,6 +174,7 @@ def _add_pretrain(commands: Any) -> None:
 def _pretrain(asked: argparse.Namespace) -> int:
     from training import device
     from training.dino import pretrain
+    from training.dino.config import Config
     from training.runs import Run
     from training.stores.store import SPLITS, Store
 
@@ -188,7 +189,7 @@ def _pretrain(asked: argparse.Namespace) -> int:
     run = Run(asked.run or Path("runs") / f"{stores[0].card.name}-{learning['backbone']}")
     begun = run.config() if (run.path / "config.json").exists() else None
     dtype = asked.dtype if asked.dtype != "auto" else begun["dtype"] if begun else device.fastest_dtype()
-    config = pretrain.Config(
+    config = Config(
         stores=tuple(store.card.name for store in stores),
         images=sum(map(len, positions)),
         bands=stores[0].card.bands,
@@ -197,7 +198,7 @@ def _pretrain(asked: argparse.Namespace) -> int:
         **learning,
     )
     pretraining = pretrain.Pretraining(run, config, stores, positions)
-    run.begin_or_continue(pretrain.config_record(config))
+    run.begin_or_continue(config.record())
     pretraining.resume()
     pretraining.train(asked.checkpoint_minutes)
     print(f"{run.path}: {config.epochs:g} epochs done; curve in {run.curve}")
@@ -239,7 +240,7 @@ def _add_evaluate(commands: Any) -> None:
 
 
 def _evaluate(asked: argparse.Namespace) -> int:
-    from training.dino import pretrain
+    from training.dino.config import Config
     from training.files import write_json
     from training.probe import evaluate, representations
     from training.probe.train import FEATURES, require_bands, teacher
@@ -247,8 +248,8 @@ def _evaluate(asked: argparse.Namespace) -> int:
     from training.stores.store import Store
 
     run = Run(asked.run)
-    config = pretrain.Config.read(run)
-    figures = pretrain.mean_and_std(len(config.bands))
+    config = Config.read(run)
+    figures = config.mean_and_std
     stores = [Store.open(path) for path in asked.stores]
     for store in stores:
         require_bands(run, store)

@@ -8,12 +8,9 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
-import timm
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -22,7 +19,8 @@ from service.model import backbone
 from service.model.artifact import BackboneSpec
 from training import device
 from training.dino import checkpoint, curve, method, schedules
-from training.dino.crops import RECIPES, Chance, Views, multi_crop
+from training.dino.config import Config
+from training.dino.crops import RECIPES, Chance, multi_crop
 from training.probe import neighbours
 from training.progress import Progress
 from training.runs import Run
@@ -31,55 +29,6 @@ from training.stores.store import Store
 LOG_EVERY = 10  # steps between two records of metrics.jsonl
 FINAL_LEARNING_RATE = 1e-6
 MUON_TO_ADAMW = 2.0  # Muon's updates have the size of AdamW's (match_rms_adamw); twice that was best on EuroSAT
-
-
-@dataclass(frozen=True)
-class Config:
-    """All that decides what a run learns; kept in its config.json."""
-
-    stores: tuple[str, ...]  #: names
-    images: int
-    bands: tuple[str, ...]
-    backbone: str  #: timm's name
-    patch_size: int
-    image_size: int  #: that the model is served at; crops of other sizes interpolate its position embedding
-    global_px: int
-    local_px: int
-    local_crops: int
-    global_scale: tuple[float, float]
-    local_scale: tuple[float, float]
-    recipe: str  #: of `crops.RECIPES`
-    prototypes: int
-    targets: str  #: centred | balanced
-    teacher_temperature: float
-    optimizer: str  #: adamw | muon
-    learning_rate: float  #: for a batch of 256; scaled to the batch
-    weight_decay: tuple[float, float]  #: first, last
-    momentum: float  #: of the teacher, first; the last is 1
-    batch: int
-    epochs: float
-    warm_up_epochs: float
-    freeze_epochs: float  #: without gradient for the prototypes
-    drop_path: float
-    seed: int
-    dtype: str  #: bfloat16 | float32
-
-    @classmethod
-    def read(cls, run: Run) -> Config:
-        """Of a run that was begun. Raises FileNotFoundError before."""
-        saved: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in run.config().items()}
-        return cls(**saved)
-
-    @property
-    def views(self) -> Views:
-        """Sizes of the crops."""
-        return Views(self.global_px, self.local_px, self.local_crops, self.global_scale, self.local_scale)
-
-    @cached_property
-    def spec(self) -> BackboneSpec:
-        """Of the backbone that this run trains."""
-        dim = timm.create_model(self.backbone, num_classes=0).num_features
-        return BackboneSpec(timm=self.backbone, patch_size=self.patch_size, dim=dim, image_size=self.image_size)
 
 
 class Network(nn.Module):
@@ -104,7 +53,7 @@ class Pretraining:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if self.device.type == "cpu":
             device.tune_for_cpu()
-        _refuse_what_cannot_learn(config)
+        config.refuse_what_cannot_learn()
         torch.manual_seed(config.seed)
         self.run, self.config = run, config
         self._images = [(store.images, chosen) for store, chosen in zip(stores, positions, strict=True)]
@@ -229,7 +178,7 @@ class Pretraining:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.dtype == "bfloat16")
 
     def _normalised(self, crops: Tensor) -> Tensor:
-        mean, std = (crops.new_tensor(figures).view(1, -1, 1, 1) for figures in mean_and_std(crops.shape[1]))
+        mean, std = (crops.new_tensor(figures).view(1, -1, 1, 1) for figures in self.config.mean_and_std)
         return (crops - mean) / std
 
     def _embed(self, images: Tensor) -> Tensor:
@@ -239,7 +188,7 @@ class Pretraining:
 
     def _watch(self) -> None:
         """Nearest-neighbour accuracy of the teacher, where a store has one label an image."""
-        figures = mean_and_std(len(self.config.bands))
+        figures = self.config.mean_and_std
         for store in self._watched:
             accuracy = neighbours.quick_accuracy(self._embed, store, self.config.image_size, *figures)
             epoch = self.step / self.steps_an_epoch
@@ -257,25 +206,9 @@ def sigterm_noted() -> Iterator[threading.Event]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _refuse_what_cannot_learn(config: Config) -> None:
-    if not timm.is_model(config.backbone):
-        raise ValueError(f"timm has no model {config.backbone!r}")
-    if config.images < config.batch:
-        raise ValueError(f"{config.images} images do not fill a batch of {config.batch}; lower --batch")
-    for name in ("image_size", "global_px", "local_px"):
-        if getattr(config, name) % config.patch_size:
-            raise ValueError(f"{name} {getattr(config, name)} is no multiple of the patch size {config.patch_size}")
-
-
 def seed_of_step(seed: int, step: int) -> int:
     """Seed of all draws of a step: 32 bits, as torch keeps no more of them on a CPU."""
     return int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
-
-
-def mean_and_std(bands: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """What a model of so many bands is normalised with: ImageNet's figures, as the reference, or their means."""
-    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-    return (mean, std) if bands == 3 else ((sum(mean) / 3,) * bands, (sum(std) / 3,) * bands)
 
 
 def _optimizers(student: Network, kind: str) -> dict[str, torch.optim.Optimizer]:
@@ -296,8 +229,3 @@ def _optimizers(student: Network, kind: str) -> dict[str, torch.optim.Optimizer]
         muon = torch.optim.Muon([{"params": hidden, "decays": True}], lr=0.0, adjust_lr_fn="match_rms_adamw")
         optimizers["muon"] = muon
     return optimizers
-
-
-def config_record(config: Config) -> dict[str, Any]:
-    """As JSON keeps it."""
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(config).items()}

@@ -9,7 +9,8 @@ from typing import Any
 from safetensors.numpy import save_file
 
 from service.model.artifact import Group, Label
-from training.dino import checkpoint, pretrain
+from training.dino import checkpoint
+from training.dino.config import Config
 from training.files import replacing, write_json
 from training.probe import features, linear, metrics, supervision
 from training.probe.representations import Transformer
@@ -24,15 +25,15 @@ def teacher(run: Run, kind: str) -> Transformer:
     newest = checkpoint.latest(run.checkpoints)
     if newest is None:
         raise FileNotFoundError(f"{run.path} has no checkpoint: run pretrain first")
-    config = pretrain.Config.read(run)
+    config = Config.read(run)
     weights = checkpoint.teacher_backbone(newest[1])
-    mean, std = pretrain.mean_and_std(len(config.bands))
+    mean, std = config.mean_and_std
     return Transformer(run.path.name, config.spec, weights, len(config.bands), mean, std, FEATURES[kind])
 
 
 def require_bands(run: Run, store: Store) -> None:
     """Raises ValueError unless the store holds the bands that the run learnt from, in their order."""
-    bands = pretrain.Config.read(run).bands
+    bands = Config.read(run).bands
     if store.card.bands != bands:
         raise ValueError(f"{store.path} holds {', '.join(store.card.bands)}, but the run reads {', '.join(bands)}")
 
