@@ -119,7 +119,7 @@ def test_a_fault_of_ours_is_told_with_its_traceback_and_the_process_lives() -> N
     async def use(pool: DecodePool) -> None:
         (before,) = children()
         with pytest.raises(DecodeFailure, match="Traceback"):
-            await pool.decode([TileFile(b"II*\0", "B04")], ReadOptions(bands=5))  # type: ignore[arg-type]  # on purpose
+            await pool.decode([TileFile(b"II*\0", "B04")], ReadOptions(bands=5))
         assert len((await pool.decode(GOOD, ReadOptions())).facts) == 1
         assert children() == [before]
 

@@ -92,7 +92,7 @@ def test_hue_is_turned_as_torchvision_turns_it() -> None:
 @pytest.mark.parametrize("what", ["brightness", "contrast", "saturation"])
 def test_each_jitter_alone_is_torchvisions_with_a_factor_from_its_range(what: str) -> None:
     x = torch.rand(400, 3, 8, 8, generator=torch.manual_seed(0)) * 0.5 + 0.25
-    out = crops.colour_jitter(x, replace(NOTHING, **{what: 0.3}), Chance(0, CPU))  # type: ignore[arg-type]
+    out = crops.colour_jitter(x, replace(NOTHING, **{what: 0.3}), Chance(0, CPU))
     adjust = getattr(torchvision, f"adjust_{what}")
     one, two = adjust(x, 1.0), adjust(x, 1.2)
     factor = 1 + 0.2 * ((out - one) * (two - one)).sum((1, 2, 3)) / (two - one).square().sum((1, 2, 3))

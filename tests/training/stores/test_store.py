@@ -25,7 +25,7 @@ def source(count: int, broken: tuple[int, ...] = ()) -> Source:
             Entry(name, reason="broken")
             if int(name) in broken
             else Entry(name, (np.full((2, 2, 3), int(name), np.uint8),), (Row(name, "train", ("a",)),))
-            for name in names  # type: ignore[attr-defined]
+            for name in names
         ]
 
     card = Card("numbers", (2, 2, 3), ("B04", "B03", "B02"), 10, {"divisor": 2000}, ("a",))
@@ -72,11 +72,11 @@ def test_a_write_that_was_torn_is_mended(tmp_path: Path, monkeypatch: pytest.Mon
     whole = source(7)
 
     def until_the_fifth(names: object) -> object:
-        yield from list(whole.read(names))[:5]  # type: ignore[arg-type]
+        yield from list(whole.read(names))[:5]
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write(tmp_path / "torn", Source(whole.card, whole.names, until_the_fifth))  # type: ignore[arg-type]
+        write(tmp_path / "torn", Source(whole.card, whole.names, until_the_fifth))
     with (tmp_path / "torn" / "images.npy").open("ab") as images:
         images.write(b"half an image")
     with (tmp_path / "torn" / "progress.jsonl").open("a") as progress:
@@ -84,10 +84,10 @@ def test_a_write_that_was_torn_is_mended(tmp_path: Path, monkeypatch: pytest.Mon
     asked: list[str] = []
 
     def the_rest(names: object) -> object:
-        asked.extend(names)  # type: ignore[arg-type]
-        return whole.read(names)  # type: ignore[arg-type]
+        asked.extend(names)
+        return whole.read(names)
 
-    write(tmp_path / "torn", Source(whole.card, whole.names, the_rest))  # type: ignore[arg-type]
+    write(tmp_path / "torn", Source(whole.card, whole.names, the_rest))
     write(tmp_path / "unbroken", whole)
     assert asked == ["4", "5", "6"]  # four were saved, the fifth was not
     for name in ("images.npy", "index.parquet"):
