@@ -15,12 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from service.model import backbone
-from service.model.artifact import BackboneSpec
 from training import device
 from training.dino import checkpoint, curve, method, schedules
 from training.dino.config import Config
 from training.dino.crops import RECIPES, Chance, multi_crop
+from training.dino.network import Network
 from training.probe import neighbours
 from training.progress import Progress
 from training.runs import Run
@@ -29,19 +28,6 @@ from training.stores.store import Store
 LOG_EVERY = 10  # steps between two records of metrics.jsonl
 FINAL_LEARNING_RATE = 1e-6
 MUON_TO_ADAMW = 2.0  # Muon's updates have the size of AdamW's (match_rms_adamw); twice that was best on EuroSAT
-
-
-class Network(nn.Module):
-    """Backbone and projection head, as student and as teacher."""
-
-    def __init__(self, spec: BackboneSpec, bands: int, prototypes: int, drop_path: float) -> None:
-        super().__init__()
-        self.backbone = backbone.build(spec, bands, drop_path_rate=drop_path, dynamic_img_size=True)
-        self.head = method.Head(spec.dim, prototypes)
-
-    def forward(self, *crops: Tensor) -> Tensor:
-        """Crops of several sizes, each N_i × C × size_i², to ΣN_i × prototypes; one backbone pass a size."""
-        return self.head(torch.cat([self.backbone(crop) for crop in crops]))  # type: ignore[no-any-return]  # nn.Module says Any
 
 
 class Pretraining:
