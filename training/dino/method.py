@@ -34,7 +34,7 @@ class Head(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Embeddings to cosines."""
-        return linear(normalize(self.mlp(x), dim=-1, eps=1e-6), normalize(self.prototypes, dim=-1))
+        return linear(normalize(self.mlp(x), dim=-1), normalize(self.prototypes, dim=-1))
 
 
 def centred(logits: Tensor, temperature: float, centre: Tensor) -> Tensor:
