@@ -235,11 +235,12 @@ def _add_evaluate(commands: Any) -> None:
     command.add_argument("--features", choices=["cls", "cls4"], default="cls")
     command.add_argument(
         "--rows", type=_names, default=("statistics", "untrained", "ours"),
-        help="statistics, untrained, ours, and any name that timm can load with weights",
+        help="statistics, untrained, ours, a .pth or .safetensors file, and any name that timm has weights of",
     )  # fmt: skip
 
 
 def _evaluate(asked: argparse.Namespace) -> int:
+    from training.dino import weights
     from training.dino.config import Config
     from training.files import write_json
     from training.probe import evaluate, representations
@@ -260,6 +261,8 @@ def _evaluate(asked: argparse.Namespace) -> int:
         elif row == "untrained":
             blocks = FEATURES[asked.features]
             representation = representations.untrained(config.spec, len(config.bands), *figures, blocks)
+        elif row.endswith(weights.FILES):
+            representation = representations.of_file(Path(row), len(config.bands), *figures, FEATURES[asked.features])
         else:
             representation = teacher(run, asked.features) if row == "ours" else representations.Timm(row)
         entries += [evaluate.evaluate(representation, store, run.features) for store in stores]
