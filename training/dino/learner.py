@@ -59,7 +59,7 @@ class Learner:
         config, now, sum_ = self.config, self.schedule(step), self.workers.sum
         with self._autocast():
             with torch.no_grad():
-                features = self.teacher.backbone(big)
+                features = self.teacher.embed(big)
                 teacher = self.teacher.head(features)
             student = self._student(*((big, small) if len(small) else (big,)))
         teacher, student = teacher.to(self.centre.dtype), student.to(self.centre.dtype)

@@ -109,21 +109,29 @@ class _LeftOut:
         pass
 
 
-_LEFT_OUT = (
-    "argparse.Namespace",
-    "numpy.dtype",
-    "numpy.core.multiarray.scalar",  # numpy 1
-    "numpy._core.multiarray.scalar",
-)
+#: A pickle names what it makes, so these are made in place of those of argparse and numpy (1 and 2).
+_STAND_INS: list[Any] = [
+    type(name, (_LeftOut,), {"__module__": module})
+    for module, name in (
+        ("argparse", "Namespace"),
+        ("numpy", "dtype"),
+        ("numpy.core.multiarray", "scalar"),
+        ("numpy._core.multiarray", "scalar"),
+    )
+]
 
 
 def _unpickled(file: Path) -> Mapping[str, Any]:
-    stand_ins = [(_LeftOut, name) for name in _LEFT_OUT]
+    before = torch.serialization.get_safe_globals()
+    torch.serialization.add_safe_globals(_STAND_INS)
     try:
-        with torch.serialization.safe_globals(stand_ins):  # type: ignore[arg-type]  # says list[Callable]
-            content = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(f"{file} is no checkpoint of tensors: {str(error).splitlines()[0]}") from None
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, LookupError, AttributeError, ValueError) as error:
+        said = f"{type(error).__name__} {error}".splitlines()[0]
+        raise ValueError(f"{file} is no checkpoint of tensors: {said}") from None
+    finally:
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(before)
     if not isinstance(content, Mapping):
         raise ValueError(f"{file} holds no weights by name")
     return content

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from torch import Tensor
 
 from service.model import backbone
 from service.model.artifact import BackboneSpec
+from tests.training.conftest import TINY as TINY_RUN
+from training import run as command
 from training.dino import checkpoint, weights
 from training.dino.network import Network
 from training.probe.representations import of_file
@@ -155,6 +158,7 @@ def test_files_that_hold_no_weights_are_refused_and_run_nothing(
     torch.save({"head.weight": torch.ones(1)}, "head.pth")
     torch.save([torch.ones(1)], "list.pth")
     Path("text.pth").write_text("no weights")
+    Path("empty.pth").touch()
     Path("text.safetensors").write_text("no weights")
     for file, said in {
         "harm.pth": "is no checkpoint of tensors",
@@ -162,6 +166,7 @@ def test_files_that_hold_no_weights_are_refused_and_run_nothing(
         "head.pth": "holds no weights of a backbone",
         "list.pth": "holds no weights by name",
         "text.pth": "is no checkpoint of tensors",
+        "empty.pth": "is no checkpoint of tensors: EOFError",
         "text.safetensors": "text.safetensors: ",
     }.items():
         with pytest.raises(ValueError, match=said):
@@ -191,3 +196,18 @@ def test_a_file_becomes_a_row_of_the_table(reference: Path, teacher: Network) ->
         known, _ = backbone.cls_and_tokens(teacher.backbone.eval(), pixels, 1)
     assert row.name == "checkpoint"
     assert np.allclose(row(images), known.numpy(), atol=1e-4)
+
+
+def test_evaluate_takes_a_file_for_a_row(tiles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    assert command.main(["pretrain", str(tiles), "--run", str(run), *TINY_RUN, "--epochs", "0.1"]) == 0
+    newest = checkpoint.latest(run / "checkpoints")
+    assert newest is not None
+    asked = ["evaluate", str(tiles), "--run", str(run), "--rows"]
+    assert command.main([*asked, f"ours,{newest[1]}"]) == 0
+    ours, from_file = json.loads((run / "evaluation.json").read_text())
+    assert from_file.pop("representation") == newest[1].stem
+    assert ours.pop("representation") == "run"
+    assert ours == from_file
+    assert command.main([*asked, "absent.pth"]) == 1
+    assert "absent.pth" in capsys.readouterr().err

@@ -12,10 +12,13 @@ from torch import Tensor
 from service.model.artifact import BackboneSpec
 from tests.training.dino.parity import filling
 from tests.training.dino.parity.training import EPOCHS, NUMBERS, STEPS_AN_EPOCH, learner, steps
-from training.dino import method, pretrain, schedules
+from training.dino import method, schedules
+from training.dino.learner import _optimizers
 from training.dino.network import Network, positions
 
 LARGEST = 1e-9  # relative error
+#: Of what parameters changed by: the biases of keys have no gradient but rounding's, and AdamW enlarges that.
+LARGEST_OF_CHANGES = 1e-8
 SMALL = BackboneSpec(timm="vit_small_patch16_224", patch_size=16, dim=384, image_size=224)
 TEST = BackboneSpec(timm="test_vit", patch_size=8, dim=64, image_size=48)
 
@@ -104,7 +107,7 @@ def test_schedules_are_the_same_at_every_step(known: dict[str, Any]) -> None:
 def test_the_same_parameters_decay() -> None:
     network = Network(SMALL, 3, 64, 0.0)
     names = {id(p): name for name, p in network.named_parameters()}
-    groups = pretrain._optimizers(network, "adamw")["adamw"].param_groups
+    groups = _optimizers(network, "adamw")["adamw"].param_groups
     found = {group["decays"]: sorted(names[id(p)] for p in group["params"]) for group in groups}
     assert found == {True: NUMBERS["groups"]["decay"], False: NUMBERS["groups"]["rest"]}
 
@@ -149,7 +152,7 @@ def test_twenty_steps_of_training_are_the_same() -> None:
             ours = {name: p - start[name] for name, p in getattr(made, who).named_parameters()}
             assert ours.keys() == theirs.keys()
             for name, change in ours.items():
-                assert error(filling.digest(change), theirs[name]) < LARGEST, f"{who}, {name}, step {step}"
+                assert error(filling.digest(change), theirs[name]) < LARGEST_OF_CHANGES, f"{who}, {name}, step {step}"
         if step > 0:  # the first has a rate of 0
             rested = [name for name, p in made.student.named_parameters() if torch.equal(p, start[name])]
             assert rested == NUMBERS["frozen"][min(step // STEPS_AN_EPOCH, 1)], f"step {step}"
