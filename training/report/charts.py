@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from training.report.markup import Markup, joined, tag
 
-WIDTH, LEFT, RIGHT, TOP, BOTTOM = 400, 52, 14, 12, 34  # of the drawing and its margins; a unit is a pixel, more or less
+WIDTH, LEFT, RIGHT, TOP, BOTTOM = 340, 52, 12, 12, 34  # of the drawing and its margins; a unit is a pixel, more or less
 POINTS = 240  # of a line; longer ones are averaged
 
 Point = tuple[float, float]
@@ -65,7 +65,7 @@ def lines(
     *,
     level: tuple[float, str] | None = None,
     square: bool = False,
-    height: int = 240,
+    height: int = 220,
 ) -> Markup:
     """Lines over a common x with a title, and a legend if there are several.
 

@@ -16,10 +16,16 @@ def names(card: Card, row: Row) -> tuple[str, ...]:
     return (*row.labels, *(groups.get(group, " or ".join(group)) for group in row.any_of))
 
 
+def title(store: Store, position: int) -> str:
+    """What to write under a patch: its names, or its id in a store without labels."""
+    row = store.rows[position]
+    return ", ".join(names(store.card, row)) or ("no label" if store.card.labels else row.patch_id)
+
+
 def spread(store: Store, positions: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     """`count` of these images, or all, spread over labels: one of each in turn, in an order drawn once (seed 0)."""
     drawn = np.random.default_rng(0).permutation(positions).tolist()
-    told = {i: names(store.card, store.rows[i]) for i in drawn}
+    told = {i: names(store.card, store.rows[i]) or ("no label",) for i in drawn}
     chosen: list[int] = []
     seen: dict[str, int] = {}
     while len(chosen) < min(count, len(drawn)):
@@ -33,7 +39,7 @@ def spread(store: Store, positions: NDArray[np.int64], count: int) -> NDArray[np
 
 def _familiar(said: Sequence[str], seen: dict[str, int]) -> float:
     """How often labels were chosen before, in the mean of a patch."""
-    return sum(seen.get(name, 0) for name in said) / max(len(said), 1)
+    return sum(seen.get(name, 0) for name in said) / len(said)
 
 
 def held_out(store: Store) -> NDArray[np.int64]:

@@ -100,15 +100,9 @@ def _labels(name: str, store: str, entries: Entries) -> list[Markup]:
         caption += " Whiskers are 95 % intervals of the bootstrap."
     if "positives" in first:
         caption += " The notch is what a random order would get: the share of images with the label."
-    head = tag(
-        "tr",
-        *(
-            tag("th", text, scope="col")
-            for text in ("Label", "Average precision", "Ours" if name == first["representation"] else "First")
-        ),
-    )
-    body = tag("tbody", *rows)
-    table = tag("table", tag("thead", head, class_="unseen"), body, class_="bars")
+    scale = tag("div", *(tag("span", text) for text in ("0", "0.25", "0.5", "0.75", "1")), class_="scale")
+    head = tag("tr", *(tag("th", text, scope="col") for text in ("Label", scale, first["representation"])))
+    table = tag("table", tag("thead", head), tag("tbody", *rows), class_="bars")
     return [figure(tag("p", *keys, class_="legend"), table, caption=caption)]
 
 
@@ -153,7 +147,7 @@ def _reliability(name: str, store: str, entries: Entries) -> list[Markup]:
         dots = [max(2.0, DOT * math.sqrt(part["n"] / fullest)) for part in bins]
         title = f"{when.capitalize()} calibration: error {measured[f'ece_{when}']:.3f}"
         drawn = Line(f"{when} calibration", points, kind, dots=dots)
-        charts.append(lines(title, [drawn], "probability", square=True, height=380))
+        charts.append(lines(title, [drawn], "probability", square=True, height=326))
     caption = (
         f"Reliability on the test split of {store}: of all answers with about some probability, how many are true. "
         "On the dotted diagonal probabilities mean what they say; the area of a dot is the number of answers in its "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from training.stores.store import Store
 SHOWN = 6
 ASKED = 1000  # images of the test split at most, the same ones each time
 SAID = 3  # likeliest answers under a patch
+SIGNS = {1: "✓", 0: "✗", UNKNOWN: "?"}
 
 
 def figures(run: Run, store: Store) -> Markup:
@@ -35,10 +35,11 @@ def figures(run: Run, store: Store) -> Markup:
     logits = features.of_some(teacher(run, probe["features"]), store, run.features, asked) @ head["weight"].T
     known = supervision.read(store.card, store.rows, store.of_split("train"))
     answers = metrics.columns(logits + head["bias"], known.of(asked))
-    cells = [_cell(store, int(asked[i]), answers.names, answers.probabilities[i]) for i in worst(answers)[:SHOWN]]
+    cells = [_cell(store, int(asked[i]), answers, i) for i in worst(answers)[:SHOWN]]
     caption = (
         f"Where the probe errs most: of {len(asked):,} patches of the test split of {store.card.name} those with the "
-        f"highest mean cross-entropy, what the store says of them, and the {SAID} likeliest answers."
+        f"highest mean cross-entropy, what the store says of them, and the {SAID} likeliest answers: right (✓), wrong "
+        "(✗) or unknown (?)."
     )
     return figure(tag("div", *cells, class_="failures"), caption=caption)
 
@@ -51,10 +52,9 @@ def worst(answers: metrics.Columns) -> NDArray[np.int64]:
     return np.argsort(-unlikely.sum(1) / np.maximum(known.sum(1), 1), kind="stable")
 
 
-def _cell(store: Store, position: int, names: Sequence[str], probabilities: NDArray[np.float32]) -> Markup:
-    wanted = choice.names(store.card, store.rows[position])
-    title = ", ".join(wanted) or "no label"
-    best = np.argsort(-probabilities, kind="stable")[:SAID]
-    said = [tag("li", f"{probabilities[i]:.2f} {names[i]}") for i in best]
+def _cell(store: Store, position: int, answers: metrics.Columns, image: np.int64) -> Markup:
+    title, p, truth = choice.title(store, position), answers.probabilities[image], answers.truth[image]
+    best = np.argsort(-p, kind="stable")[:SAID]
+    said = [tag("li", f"{SIGNS[int(truth[i])]} {p[i]:.2f} {answers.names[i]}") for i in best]
     picture = pictures.patch(store.images[position], store.card.bands, title)
     return tag("div", picture, tag("p", title, class_="name"), tag("ul", *said), class_="cell")

@@ -72,7 +72,7 @@ def _row(store: Store, query: int, ranked: Sequence[Neighbour]) -> Markup:
     wanted = choice.names(store.card, store.rows[query])
     cells = [_cell(store, query, "query", "query")]
     for neighbour in ranked:
-        said = f"{neighbour.cosine:.2f}"
+        said = f"{neighbour.cosine:.3f}"
         found = choice.names(store.card, store.rows[neighbour.position])
         judged = verdict(wanted, found) if store.card.labels else "unjudged"
         cells.append(_cell(store, neighbour.position, judged, f"{SIGNS.get(judged, '')} {said}".strip()))
@@ -80,6 +80,6 @@ def _row(store: Store, query: int, ranked: Sequence[Neighbour]) -> Markup:
 
 
 def _cell(store: Store, position: int, kind: str, sign: str) -> Markup:
-    name = ", ".join(choice.names(store.card, store.rows[position])) or store.rows[position].patch_id
+    name = choice.title(store, position)
     picture = pictures.patch(store.images[position], store.card.bands, name)
     return tag("div", picture, tag("b", sign), tag("small", name), class_=f"cell {kind}")

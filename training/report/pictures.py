@@ -27,8 +27,8 @@ def patch(pixels: NDArray[np.uint8], bands: Sequence[str], said: str) -> Markup:
 
 
 def heat(values: NDArray[np.float32], said: str) -> Markup:
-    """h × w as a heat map from 0 to its own maximum, a pixel a token."""
-    scaled = values / max(float(values.max()), 1e-12)
+    """h × w as a heat map from 0 to its own 99th percentile, a pixel a token."""
+    scaled = np.minimum(values / max(float(np.percentile(values, 99)), 1e-12), 1)
     return _image((255 * colormaps[HEAT](scaled)[:, :, :3]).round().astype(np.uint8), said, "PNG", class_="tokens")
 
 

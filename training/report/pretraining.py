@@ -63,7 +63,7 @@ def _spread(steps: Records) -> Markup | None:
 
 def _schedule(name: str, steps: Records) -> Markup:
     said = name.replace("_", " ").capitalize()
-    return lines(said, [_line(said, name, steps)], "epoch", height=200)
+    return lines(said, [_line(said, name, steps)], "epoch", height=190)
 
 
 def _told(config: Config, records: Records, steps: Records) -> str:

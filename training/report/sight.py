@@ -19,7 +19,8 @@ from training.report import choice, pictures
 from training.report.markup import Markup, figure, joined, tag
 from training.stores.store import Store
 
-SHOWN, ATTENDED = 12, 6  # patches
+SHOWN, ATTENDED = 12, 4  # patches
+ACROSS = 8  # maps in a row at most
 ENLARGED = 2  # twice the model's size: tokens half as large show more than it sees at once, and the same things
 
 
@@ -70,7 +71,7 @@ def figures(config: Config, weights: Path, store: Store) -> Markup:
     chosen = choice.spread(store, choice.held_out(store), SHOWN)
     images = np.asarray(store.images[chosen])
     seen = look(config, weights, images)
-    said = [", ".join(choice.names(store.card, store.rows[i])) or store.rows[i].patch_id for i in chosen]
+    said = [choice.title(store, i) for i in chosen]
     patches = [pictures.patch(image, store.card.bands, name) for image, name in zip(images, said, strict=True)]
     return joined([_attention(config, seen, patches, said), _colours(config, seen, patches, said)])
 
@@ -81,13 +82,13 @@ def _attention(config: Config, seen: Sight, patches: Sequence[Markup], said: Seq
         maps: list[tuple[str, Any]] = [("mean", of_patch.mean(0))]
         maps += [(f"head {number}", of_head) for number, of_head in enumerate(of_patch, 1)]
         cells = [_cell("patch", patch), *(_cell(of, pictures.heat(map_, f"{of}: {name}")) for of, map_ in maps)]
-        across = -(-len(cells) // (1 if len(cells) <= 5 else 2 if len(cells) <= 10 else 3))
-        strip = tag("div", *cells, class_="strip", style=f"--across:{across}")
+        rows = -(-len(cells) // ACROSS)
+        strip = tag("div", *cells, class_="strip", style=f"--across:{-(-len(cells) // rows)}")
         strips.append(tag("div", tag("h3", name), strip))
     caption = (
         f"What the teacher attends to: the attention from the cls token to each token in the last of its blocks, in "
-        f"the mean and for each of its {seen.attention.shape[1]} heads, from none (dark) to the most of that map "
-        f"(light). {_size(config, seen)}"
+        f"the mean and for each of its {seen.attention.shape[1]} heads, from none (dark) to what one token in a "
+        f"hundred exceeds (light), map by map. {_size(config, seen)}"
     )
     return figure(tag("div", *strips, class_="strips"), caption=caption)
 
