@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from training.probe.evaluate import FIGURES
@@ -14,12 +14,17 @@ Entries = Sequence[dict[str, Any]]
 DOT = 7.0  # radius of the fullest bin of a reliability curve
 
 
-def chapter(name: str, entries: Entries) -> Markup:
-    """The table, then for each store the labels and the calibration. `name` is that of the run's own row."""
+def chapter(name: str, entries: Entries, keys: Collection[str]) -> Markup:
+    """The table, then for each store the labels and the calibration.
+
+    `name` is that of the run's own row, `keys` are those of its newest weights.
+    """
     title = "What it is worth"
     if not entries:
         return section(title, absent("Nothing has been evaluated yet: training/run.py evaluate measures it."))
     content = [_table(name, entries)]
+    if any(entry["representation"] == name and entry["key"] not in keys for entry in entries):
+        content.append(absent(f"The figures of {name} are of other weights than its newest: evaluate it again."))
     for store in _stores(entries):
         content += [*_labels(name, store, _of(store, entries)), *_reliability(name, store, _of(store, entries))]
     return section(title, *content)
@@ -55,13 +60,9 @@ def _table(name: str, entries: Entries) -> Markup:
     ]
     head = tag("tr", tag("th", "Representation", scope="col"), *(_column(*column) for column in shown))
     rows = []
-    for key, said in {
-        (entry.get("key"), entry["representation"]): entry["representation"] for entry in entries
-    }.items():
+    for key, said in {(entry["key"], entry["representation"]): entry["representation"] for entry in entries}.items():
         cells = [
-            _cell(
-                [e for e in _of(store, entries) if (e.get("key"), said) == key and e["representation"] == said], figure
-            )
+            _cell([e for e in _of(store, entries) if (e["key"], e["representation"]) == key], figure)
             for store, figure in shown
         ]
         rows.append(tag("tr", tag("th", said, scope="row"), *cells, class_="ours" if said == name else None))
@@ -151,6 +152,6 @@ def _reliability(name: str, store: str, entries: Entries) -> list[Markup]:
     caption = (
         f"Reliability on the test split of {store}: of all answers with about some probability, how many are true. "
         "On the dotted diagonal probabilities mean what they say; the area of a dot is the number of answers in its "
-        "tenth. The error is the expected calibration error, how far curves are off the diagonal on average."
+        "tenth. The error is the expected calibration error: how far answers are off the diagonal, label by label."
     )
     return [figure(tag("div", *charts, class_="charts"), caption=caption)]

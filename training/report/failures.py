@@ -27,12 +27,15 @@ def figures(run: Run, store: Store) -> Markup:
     probe = json.loads(run.probed.read_text()) if run.probed.exists() else None
     if probe is None or probe["store"] != store.card.name or not run.head.exists():
         return absent(f"Which patches are hard cannot be told: the run has no probe of {store.card.name}.")
+    representation = teacher(run, probe["features"])
+    if probe["representation"] != representation.key:
+        return absent("Which patches are hard cannot be told: the probe is of other weights than the run’s newest.")
     test = store.of_split("test")
     if not len(test):
         return absent(f"Which patches are hard cannot be told: {store.card.name} has no test split.")
     asked = np.sort(np.random.default_rng(0).permutation(test)[:ASKED])
     head = load_file(run.head)
-    logits = features.of_some(teacher(run, probe["features"]), store, run.features, asked) @ head["weight"].T
+    logits = features.of_some(representation, store, run.features, asked) @ head["weight"].T
     known = supervision.read(store.card, store.rows, store.of_split("train"))
     answers = metrics.columns(logits + head["bias"], known.of(asked))
     cells = [_cell(store, int(asked[i]), answers, i) for i in worst(answers)[:SHOWN]]

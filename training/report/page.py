@@ -9,7 +9,7 @@ from pathlib import Path
 from training.dino import checkpoint
 from training.dino.config import Config
 from training.files import write_text
-from training.probe.train import require_bands, teacher
+from training.probe.train import FEATURES, require_bands, teacher
 from training.report import evaluation, failures, neighbours, pretraining, sight
 from training.report.head import head
 from training.report.markup import Markup, absent, joined, section, tag
@@ -32,7 +32,7 @@ def write(run: Run, stores: Sequence[Store], file: Path) -> None:
     body = [
         head(name, config, records, evaluation.headline(name, entries)),
         pretraining.chapter(config, records),
-        evaluation.chapter(name, entries),
+        evaluation.chapter(name, entries, _keys(run)),
         *_patches(run, config, stores),
     ]
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -45,6 +45,11 @@ def of_probe(run: Run) -> list[Store]:
         return []
     path = Path(json.loads(run.probed.read_text())["store_path"])
     return [Store.open(path)] if path.exists() else []
+
+
+def _keys(run: Run) -> set[str]:
+    """Of the newest teacher as a representation, whichever of its cls tokens are taken."""
+    return {teacher(run, kind).key for kind in FEATURES} if checkpoint.latest(run.checkpoints) else set()
 
 
 def _patches(run: Run, config: Config, stores: Sequence[Store]) -> list[Markup]:

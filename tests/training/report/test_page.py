@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import load_file, save_file
 
 from tests.training.conftest import TINY
 from training import run as command
+from training.dino import checkpoint
 from training.runs import Run
 from training.stores.store import Card, Entry, Row, Source, write
 
@@ -184,6 +186,18 @@ def test_an_evaluation_without_intervals_and_calibration_says_so(run: Path) -> N
     assert "Intervals have not been computed" in page.text
     assert "has not been measured" in page.text
     assert "Whiskers" not in page.text
+
+
+def test_figures_of_other_weights_than_the_newest_are_told_as_such(run: Path) -> None:
+    newest = checkpoint.latest(Run(run).checkpoints)
+    assert newest is not None
+    assert "other weights" not in report(run).text
+    tensors = load_file(newest[1])
+    tensors["teacher.backbone.cls_token"] += 1
+    save_file(tensors, Run(run).checkpoints / "step_99999999.safetensors")
+    text = report(run).text
+    assert "The figures of evaluated are of other weights than its newest" in text
+    assert "the probe is of other weights than the run’s newest" in text
 
 
 def test_names_are_text_and_nothing_else(run: Path) -> None:
