@@ -105,20 +105,6 @@ def test_the_solution_is_the_same_each_time_and_that_of_scikit_learns_objective(
     assert weight.grad.abs().max() < 1e-4
 
 
-def test_the_best_threshold_has_the_highest_f1() -> None:
-    truth = np.array([[1], [1], [0], [1], [0], [-1]], np.int8)
-    p = np.array([[0.9], [0.8], [0.7], [0.6], [0.1], [0.95]], np.float32)
-    answers = metrics.Columns(("x",), p, truth)
-    assert thresholds.best_f1(answers) == {"x": pytest.approx(0.6)}
-    assert thresholds.best_f1(metrics.Columns(("x",), p, np.zeros_like(truth))) == {"x": 0.5}
-
-
-def test_a_threshold_takes_all_of_those_with_one_score() -> None:
-    truth = np.array([[1], [1], *[[0]] * 10], np.int8)
-    p = np.array([[0.9], *[[0.5]] * 11], np.float32)
-    assert thresholds.best_f1(metrics.Columns(("x",), p, truth)) == {"x": pytest.approx(0.9)}
-
-
 def test_average_precision_of_a_known_ranking() -> None:
     truth = np.array([[1, 0], [0, 0], [1, 0], [-1, 0]], np.int8)
     p = np.array([[0.9, 0.1], [0.8, 0.85], [0.7, 0.1], [0.99, 0.1]], np.float32)
