@@ -7,14 +7,19 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from training.probe.linear import Head, minimise, multi_label_loss
 from training.probe.metrics import Columns
 from training.probe.supervision import UNKNOWN, Supervision
 
-# A label with one or two positives keeps about the logits it has: the prior of the logarithm of its slope and of its
-# offset is normal around 0 with these deviations. Hundreds of images overrule it.
-SLOPE_SPREAD, OFFSET_SPREAD = 0.5, 1.0
+# Standard deviations of normal priors around 0: of the logarithm of the stretch that all labels share (a head may be
+# too sure throughout), of that by which one label departs from it, and of its offset. Hundreds of positives overrule
+# them, one or two hardly move a label. On EuroSAT mosaics (the starter's features, test split) the expected calibration
+# error went from 0.062 to 0.054 with 100 images to learn from and 33 to calibrate on, from 0.034 to 0.031 with 400 and
+# 133; for heads fitted without a penalty from 0.224 to 0.096 and from 0.181 to 0.051. Wide priors for each label alone
+# (0.5 and 1) made good heads worse: 0.064 and 0.036.
+SHARED_SPREAD, SLOPE_SPREAD, OFFSET_SPREAD = 1.0, 0.2, 0.3
 BINS = 10
 
 
@@ -25,24 +30,26 @@ def calibrated(head: Head, features: NDArray[np.float32], supervision: Supervisi
     noisy-or counts, too. Labels told only within the same groups share slope and offset: nothing tells them
     apart, and a group is calibrated through its members. Slopes are positive: no label's ranking changes.
     """
-    shares = _shares(supervision)
-    logits = torch.from_numpy(head(features).astype(np.float64))
-    log_slope = torch.zeros(max(shares) + 1, dtype=torch.float64, requires_grad=True)
-    offset = torch.zeros_like(log_slope, requires_grad=True)
-    scaled, everything = torch.tensor([share >= 0 for share in shares]), np.arange(len(features))
-    shared = torch.tensor(shares).clamp(min=0)
+    shares = torch.tensor(_shares(supervision))
+    told, share = shares >= 0, shares.clamp(min=0)
+    logits, everything = torch.from_numpy(head(features).astype(np.float64)), np.arange(len(features))
+    shared = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    own = torch.zeros(int(share.max()) + 1, dtype=torch.float64, requires_grad=True)
+    offsets = torch.zeros_like(own, requires_grad=True)
     loss = multi_label_loss(supervision)
 
-    def unlikeliness() -> torch.Tensor:
-        stretched = torch.where(scaled, log_slope.exp()[shared] * logits + offset[shared], logits)
-        prior = (log_slope / SLOPE_SPREAD).square().sum() + (offset / OFFSET_SPREAD).square().sum()
-        return loss(stretched, everything) + 0.5 * prior / len(features)
+    def slope_and_offset() -> tuple[Tensor, Tensor]:
+        return torch.where(told, (shared + own[share]).exp(), 1.0), torch.where(told, offsets[share], 0.0)
 
-    minimise(unlikeliness, [log_slope, offset])
-    with torch.no_grad():
-        slope = torch.where(scaled, log_slope.exp()[shared], 1.0).numpy()
-        shift = torch.where(scaled, offset[shared], 0.0).numpy()
-    return head.rescaled(slope, shift)
+    def unlikeliness() -> Tensor:
+        slope, offset = slope_and_offset()
+        parts = ((shared, SHARED_SPREAD), (own, SLOPE_SPREAD), (offsets, OFFSET_SPREAD))
+        prior = sum(((value / spread).square().sum() for value, spread in parts), torch.zeros(()))
+        return loss(slope * logits + offset, everything) + 0.5 * prior / len(features)
+
+    minimise(unlikeliness, [shared, own, offsets])
+    slope, offset = slope_and_offset()
+    return head.rescaled(slope.detach().numpy(), offset.detach().numpy())
 
 
 def _shares(supervision: Supervision) -> list[int]:

@@ -12,6 +12,10 @@ from training.probe.linear import Head, Loss
 from training.probe.supervision import Supervision
 
 FITS = ("exact", "reference")
+#: Not by default: on EuroSAT mosaics (every fourth image has a label), an exact head loses by weights what it had not
+#: to spare: macro AP on test 0.810 without and 0.809 with (the starter's features, 8,117 images), 0.713 and 0.703
+#: (400 images), 0.630 and 0.625 (image statistics); calibration error after calibration 0.017 and 0.019. The
+#: reference's few small steps gain: 0.707 and 0.723 (cls4), calibration error 0.026 and 0.022.
 BALANCES = ("none", "inverse")
 
 
@@ -40,7 +44,8 @@ def of_labels(
     """Heads for images with any number of labels each; `known` is of all images.
 
     The penalty is chosen, and the calibration fitted, on the same validation images, from which no weight is
-    learnt. Raises ValueError if no train image has a label, or features or weights are not finite.
+    learnt. That errs a little (calibration error on test 0.032, on others as many 0.030; 133 EuroSAT mosaics), but
+    less than half of the images for each would (0.034 against 0.036). Raises ValueError if no train image has a label, or features or weights are not finite.
     """
     if not any(known.direct) and not known.groups:
         raise ValueError("no image of the train split has a label: there is nothing to learn")

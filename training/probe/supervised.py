@@ -86,8 +86,7 @@ class Training:
         saved_at, logged = time.monotonic(), self.step
         with Progress("supervised", self.steps * self.batch, "images", self.step * self.batch) as progress:
             while self.step < self.steps:
-                loss = self._one_step()
-                self.step += 1
+                loss = self.one_step()
                 if self.step % LOG_EVERY == 0 or self.step == self.steps:
                     progress.advance((self.step - logged) * self.batch, loss=float(loss))
                     logged = self.step
@@ -95,7 +94,8 @@ class Training:
                     checkpoint.save(self._folder, self.step, self._parts, centre=torch.empty(0))
                     saved_at = time.monotonic()
 
-    def _one_step(self) -> Tensor:
+    def one_step(self) -> Tensor:
+        """Learns from the next batch and gives its loss."""
         seed, wanted = seed_of_step(self.config.seed, self.step), self._batch()
         torch.manual_seed(seed)  # drop path draws from the default generator
         seen = self._augmented(wanted, Chance(seed, self.device))
@@ -109,6 +109,7 @@ class Training:
         for group in self.optimizer.param_groups:
             group["lr"] = schedules.warm_up_then_cosine(self.step, self.steps, round(warm_up), peak, 0.0)
         self.optimizer.step()
+        self.step += 1
         return loss.detach()
 
     def _augmented(self, wanted: NDArray[np.int64], chance: Chance) -> Tensor:
