@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -75,12 +76,12 @@ def test_rows_that_cannot_be_are_refused_by_name(run: Path, mosaics: Path, tmp_p
 
 @pytest.mark.parametrize("kind", ["tiles", "mosaics"])
 def test_supervised_training_learns_the_labels(
-    kind: str, run: Path, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    kind: str, run: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    monkeypatch.setattr(supervised, "LEARNING_RATE", 0.005)
     store = Store.open(request.getfixturevalue(kind))
-    training = supervised.Training(tmp_path / "supervised", Config.read(Run(run)), store)
-    losses = [float(training.one_step()) for _ in range(25)]
+    config = replace(Config.read(Run(run)), epochs=2)
+    training = supervised.Training(tmp_path / "supervised", config, store)
+    losses = [float(training.one_step()) for _ in range(training.steps)]
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:3])
 
 
