@@ -66,12 +66,12 @@ class Pretraining:
             return found[1].read_bytes() if found else b""
 
         if saved := self.workers.from_first(newest):
-            self.step = checkpoint.restore(saved, self.learner.parts, self.learner.centre)
+            self.step = checkpoint.restore(saved, self.learner.parts)
 
     def save(self) -> None:
         """Writes a checkpoint and the curve so far; the first process alone does, as all hold the same."""
         if self.workers.is_first:
-            checkpoint.save(self.run.checkpoints, self.step, self.learner.parts, self.learner.centre)
+            checkpoint.save(self.run.checkpoints, self.step, self.learner.parts)
             curve.draw(self.run)
 
     def train(self, checkpoint_minutes: float, knn_every: int) -> None:
