@@ -165,6 +165,9 @@ def _add_pretrain(commands: Any) -> None:
     command.add_argument("--checkpoint-minutes", type=float, default=10.0)
     command.add_argument("--seed", type=int, default=0)
     command.add_argument(
+        "--init", default="", help="first weights of the backbone: a .pth or .safetensors file, or timm's name of some"
+    )
+    command.add_argument(
         "--dtype",
         choices=["auto", "bfloat16", "float32", "float64"],
         default="auto",
@@ -210,6 +213,7 @@ def _pretrain(asked: argparse.Namespace) -> int:
             images=sum(map(len, positions)),
             bands=stores[0].card.bands,
             seed=asked.seed,
+            init=asked.init,
             dtype=workers.from_first(lambda: dtype().encode()).decode() if asked.dtype == "auto" else asked.dtype,
             **learning,
         )
