@@ -3,6 +3,11 @@ from __future__ import annotations
 import bz2
 import csv
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +16,11 @@ import pyarrow.parquet as pq
 import pytest
 from affine import Affine
 
-from tests.imagery import PLACE, geotiff, reflectance
-from training.stores import bigearthnet, store
+from tests.conftest import ROOT
+from tests.imagery import PLACE, RGB, geotiff, reflectance
+from training.stores import bigearthnet, bigearthnet_lists, store
+from training.stores.bigearthnet_lists import Facts
+from training.stores.bigearthnet_patches import PatchFolder, PatchReader
 from training.stores.nomenclature import BIGEARTHNET_19, to_bigearthnet_19
 from training.stores.store import Store
 
@@ -157,7 +165,7 @@ def test_a_table_of_the_gdf_builder_is_understood(v1: Path) -> None:
         }
     )
     pq.write_table(table, v1 / "final_ben_s2.parquet")
-    metadata = bigearthnet.read_metadata(v1 / "final_ben_s2.parquet")
+    metadata = bigearthnet_lists.read(v1 / "final_ben_s2.parquet")
     assert [metadata.is_recommended(name) for name in NAMES[:3]] == [True, False, False]
     assert metadata.facts[NAMES[0]].split == "train"
     assert metadata.facts[NAMES[0]].labels == ("Pastures",)
@@ -165,7 +173,7 @@ def test_a_table_of_the_gdf_builder_is_understood(v1: Path) -> None:
 
 def test_a_folder_without_lists_or_patches_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no lists"):
-        bigearthnet.read_metadata(tmp_path)
+        bigearthnet_lists.read(tmp_path)
     with pytest.raises(FileNotFoundError, match="no BigEarthNet patches"):
         bigearthnet.read(tmp_path, 1)
 
@@ -208,3 +216,42 @@ def test_real_v2_patches_are_read_without_labels(shared_data: Path, tmp_path: Pa
     assert made.images.shape == (3, 120, 120, 3)
     assert made.card.labels == ()
     assert made.images.std() > 5
+
+
+def test_preparation_killed_with_minus_9_goes_on_and_ends_as_an_unbroken_one(tmp_path: Path) -> None:
+    for i in range(600):
+        make_patch(tmp_path / "ben", f"S2A_MSIL2A_20170613T101031_0_{i:03}", ["Pastures"], seed=i % 3)
+    command = [sys.executable, str(ROOT / "training/run.py"), "prepare", "bigearthnet-v1", str(tmp_path / "ben")]
+    subprocess.run([*command, "--out", str(tmp_path / "unbroken")], check=True)
+
+    # A pipe in place of a late band holds its reader there until it is killed.
+    held = tmp_path / "ben" / "S2A_MSIL2A_20170613T101031_0_590" / "S2A_MSIL2A_20170613T101031_0_590_B03.tif"
+    content = held.read_bytes()
+    held.unlink()
+    os.mkfifo(held)
+    killed = subprocess.Popen([*command, "--out", str(tmp_path / "killed")])
+    progress = tmp_path / "killed" / "progress.jsonl"
+    end = time.monotonic() + 60
+    while not progress.exists() or progress.read_text().count("\n") < 2 * store.CHECKPOINT_EVERY:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    held.unlink()
+    held.write_bytes(content)
+
+    again = subprocess.run([*command, "--out", str(tmp_path / "killed")], check=True, capture_output=True, text=True)
+    assert f"{2 * store.CHECKPOINT_EVERY}/600" in again.stderr
+    for name in ("images.npy", "index.parquet"):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "unbroken" / name).read_bytes()
+
+
+def test_patches_read_in_the_decode_processes_of_the_service_are_the_same(v1: Path) -> None:
+    patches = [PatchFolder(v1 / "ben" / name, Facts()) for name in NAMES[:3]]
+    (v1 / "ben" / NAMES[1] / f"{NAMES[1]}_B03.tif").write_bytes(b"II*\0")
+    reader = PatchReader(RGB, 1)
+    alone, together = list(reader.one_by_one(patches)), reader(patches)
+    assert [entry.reason for entry in alone] == [entry.reason for entry in together]
+    assert [entry.reason is None for entry in alone] == [True, False, True]
+    assert [entry.rows for entry in alone] == [entry.rows for entry in together]
+    assert np.array_equal(alone[0].images, together[0].images)
