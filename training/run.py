@@ -73,7 +73,7 @@ def _add_prepare(commands: Any) -> None:
     def kind(name: str, about: str, source: Any) -> argparse.ArgumentParser:
         command = _command(kinds, name, about, _prepare)
         command.set_defaults(source_of=source)
-        command.add_argument("source", type=Path)
+        command.add_argument("source", type=Path, help="where it lies; with --download, a folder for what is fetched")
         command.add_argument("--out", type=Path, required=True, help="the store's folder")
         return command
 
@@ -82,13 +82,15 @@ def _add_prepare(commands: Any) -> None:
         ben = kind(f"bigearthnet-v{version}", about, _bigearthnet)
         ben.set_defaults(version=version)
         _add_bands(ben)
+        _add_download(ben)
         ben.add_argument(
             "--splits", type=Path, help="published lists, metadata.parquet or final_ben_s2.parquet, or their folder"
         )
         ben.add_argument(
             "--keep-flagged", action="store_true", help="keep what the splits leave out: snow, clouds, no label"
         )
-    eurosat = kind("eurosat", "EuroSAT RGB, as a folder or a tar", _eurosat)
+    eurosat = kind("eurosat", "EuroSAT RGB, as a folder, a zip or a tar", _eurosat)
+    _add_download(eurosat)
     eurosat.add_argument(
         "--layout", choices=["tiles", "mosaics"], default="tiles", help="64 px, single label | 120 px, multi-label"
     )
@@ -113,6 +115,23 @@ def _add_bands(command: argparse.ArgumentParser) -> None:
     command.add_argument("--bands", type=_names, default=("B04", "B03", "B02"), help="bands to keep, in this order")
 
 
+def _add_download(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--download", action="store_true", help="fetch what is published; goes on where it broke off, checks checksums"
+    )
+    command.add_argument("--from", dest="mirror", metavar="URL", help="of a folder with the same files, to fetch there")
+    command.add_argument(
+        "--sha256", type=_checksum, action="append", default=[], metavar="FILE=HEX", help="if not the published file's"
+    )
+
+
+def _checksum(text: str) -> tuple[str, str]:
+    name, found, digest = text.partition("=")
+    if not found:
+        raise argparse.ArgumentTypeError("say FILE=HEX")
+    return name, digest
+
+
 def _prepare(asked: argparse.Namespace) -> int:
     from training.stores import store
 
@@ -130,13 +149,26 @@ def _prepare(asked: argparse.Namespace) -> int:
 def _bigearthnet(asked: argparse.Namespace) -> Any:
     from training.stores import bigearthnet
 
-    return bigearthnet.read(asked.source, asked.version, asked.splits, asked.bands, asked.keep_flagged)
+    source, splits = asked.source, asked.splits
+    if asked.download:
+        from training.stores import published
+
+        source, lists = published.bigearthnet(
+            asked.version, asked.source, asked.bands, asked.mirror, dict(asked.sha256)
+        )
+        splits = splits or lists
+    return bigearthnet.read(source, asked.version, splits, asked.bands, asked.keep_flagged)
 
 
 def _eurosat(asked: argparse.Namespace) -> Any:
     from training.stores import eurosat
 
-    return (eurosat.tiles if asked.layout == "tiles" else eurosat.mosaics)(asked.source, asked.surface)
+    source = asked.source
+    if asked.download:
+        from training.stores import published
+
+        source = published.eurosat(asked.source, asked.mirror, dict(asked.sha256))
+    return (eurosat.tiles if asked.layout == "tiles" else eurosat.mosaics)(source, asked.surface)
 
 
 def _geotiffs(asked: argparse.Namespace) -> Any:

@@ -36,7 +36,7 @@ def read(
     """
     metadata = lists.read(splits) if splits else lists.Metadata()
     keep_all = keep_flagged or splits is None
-    patches = dict(sorted(_patches(folder)))
+    patches = dict(sorted(_patches(folder, bands)))
     if not patches:
         raise FileNotFoundError(f"{folder}: no BigEarthNet patches (folders named S2A_MSIL2A_… with a GeoTIFF a band)")
     names = [name for name in patches if keep_all or metadata.is_recommended(name)]
@@ -71,16 +71,17 @@ def _chunks(patches: Iterable[PatchFolder]) -> Iterator[list[PatchFolder]]:
         yield some
 
 
-def _patches(folder: str | Path) -> Iterator[tuple[str, str]]:
+def _patches(folder: str | Path, bands: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Name and path of the folders of patches at any depth: version 2 has a folder a Sentinel-2 tile between."""
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda one: one.name):
             if entry.is_dir():
-                if NAME.match(entry.name) and _has_band(entry):
+                if NAME.match(entry.name) and _has_band(entry, bands):
                     yield entry.name, entry.path
                 else:
-                    yield from _patches(entry.path)
+                    yield from _patches(entry.path, bands)
 
 
-def _has_band(folder: os.DirEntry[str]) -> bool:
-    return any(Path(folder.path, f"{folder.name}_B02{suffix}").exists() for suffix in (".tif", ".tiff"))
+def _has_band(folder: os.DirEntry[str], bands: Sequence[str]) -> bool:
+    files = (f"{folder.path}/{folder.name}_{band}{suffix}" for band in bands for suffix in (".tif", ".tiff"))
+    return any(map(os.path.exists, files))

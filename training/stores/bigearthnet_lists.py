@@ -52,7 +52,7 @@ def read(path: Path) -> Metadata:
     for name in ("metadata.parquet", "final_ben_s2.parquet"):
         if (path / name).exists():
             return _from_parquet(path / name)
-    lists = {file.name.split(".")[0]: file for file in sorted(path.glob("*.csv*"))}
+    lists = {file.name.split(".")[0]: file for kind in ("*.csv", "*.csv.bz2") for file in path.glob(kind)}
     splits = {name: split for name, split in _SPLITS.items() if name in lists}
     if not splits:
         raise FileNotFoundError(f"{path}: no lists train, val, test (.csv or .csv.bz2), no metadata.parquet")

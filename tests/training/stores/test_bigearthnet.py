@@ -218,21 +218,25 @@ def test_real_v2_patches_are_read_without_labels(shared_data: Path, tmp_path: Pa
     assert made.images.std() > 5
 
 
-def test_preparation_killed_with_minus_9_goes_on_and_ends_as_an_unbroken_one(tmp_path: Path) -> None:
-    for i in range(600):
-        make_patch(tmp_path / "ben", f"S2A_MSIL2A_20170613T101031_0_{i:03}", ["Pastures"], seed=i % 3)
-    command = [sys.executable, str(ROOT / "training/run.py"), "prepare", "bigearthnet-v1", str(tmp_path / "ben")]
-    subprocess.run([*command, "--out", str(tmp_path / "unbroken")], check=True)
+def test_preparation_killed_with_minus_9_goes_on_and_ends_as_an_unbroken_one(v1: Path) -> None:
+    for i in range(6, 300):
+        name, like = f"S2A_MSIL2A_20170613T101031_0_{i}", NAMES[i % 6]
+        (v1 / "ben" / name).mkdir()
+        for file in (v1 / "ben" / like).iterdir():
+            (v1 / "ben" / name / file.name.replace(like, name)).write_bytes(file.read_bytes())
+    command = [sys.executable, str(ROOT / "training/run.py"), "prepare", "bigearthnet-v1", str(v1 / "ben"), "--out"]
+    subprocess.run([*command, str(v1 / "unbroken")], check=True)
 
     # A pipe in place of a late band holds its reader there until it is killed.
-    held = tmp_path / "ben" / "S2A_MSIL2A_20170613T101031_0_590" / "S2A_MSIL2A_20170613T101031_0_590_B03.tif"
+    last = Store.open(v1 / "unbroken").rows[-1].patch_id
+    held = v1 / "ben" / last / f"{last}_B03.tif"
     content = held.read_bytes()
     held.unlink()
     os.mkfifo(held)
-    killed = subprocess.Popen([*command, "--out", str(tmp_path / "killed")])
-    progress = tmp_path / "killed" / "progress.jsonl"
+    killed = subprocess.Popen([*command, str(v1 / "killed")])
+    progress = v1 / "killed" / "progress.jsonl"
     end = time.monotonic() + 60
-    while not progress.exists() or progress.read_text().count("\n") < 2 * store.CHECKPOINT_EVERY:
+    while not progress.exists() or progress.read_text().count("\n") < store.CHECKPOINT_EVERY:
         assert time.monotonic() < end
         time.sleep(0.01)
     killed.send_signal(signal.SIGKILL)
@@ -240,10 +244,10 @@ def test_preparation_killed_with_minus_9_goes_on_and_ends_as_an_unbroken_one(tmp
     held.unlink()
     held.write_bytes(content)
 
-    again = subprocess.run([*command, "--out", str(tmp_path / "killed")], check=True, capture_output=True, text=True)
-    assert f"{2 * store.CHECKPOINT_EVERY}/600" in again.stderr
+    again = subprocess.run([*command, str(v1 / "killed")], check=True, capture_output=True, text=True)
+    assert f"{store.CHECKPOINT_EVERY}/300" in again.stderr
     for name in ("images.npy", "index.parquet"):
-        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "unbroken" / name).read_bytes()
+        assert (v1 / "killed" / name).read_bytes() == (v1 / "unbroken" / name).read_bytes()
 
 
 def test_patches_read_in_the_decode_processes_of_the_service_are_the_same(v1: Path) -> None:
