@@ -13,13 +13,17 @@ LOG_EVERY_S = 30.0
 
 
 class Progress:
-    """Counts `total` units of work from `done` on. Use as a context manager; call `advance` as work is done."""
+    """Counts `total` units of work from `done` on. Use as a context manager; call `advance` as work is done.
 
-    def __init__(self, title: str, total: int, unit: str, done: int = 0) -> None:
+    Of several processes that do the same work, one has it `shown`.
+    """
+
+    def __init__(self, title: str, total: int, unit: str, done: int = 0, shown: bool = True) -> None:
+        self._shown = shown
         self._title, self._total, self._unit, self._done, self._first = title, total, unit, done, done
         self._started = self._said = time.monotonic()
         self._bar: tqdm[Any] | None = None
-        if sys.stderr.isatty():
+        if shown and sys.stderr.isatty():
             self._bar = tqdm(desc=title, total=total, unit=f" {unit}", initial=done, dynamic_ncols=True)
         elif done:
             self._say("continues")
@@ -35,6 +39,8 @@ class Progress:
 
     def _say(self, more: str = "") -> None:
         self._said = time.monotonic()
+        if not self._shown:
+            return
         rate = (self._done - self._first) / max(self._said - self._started, 1e-9)
         left = f", {(self._total - self._done) / rate / 60:.0f} min left" if rate > 0 else ""
         share = self._done / max(self._total, 1)

@@ -195,8 +195,18 @@ def _add_pretrain(commands: Any) -> None:
     command.add_argument("--checkpoint-minutes", type=float, default=10.0)
     command.add_argument("--seed", type=int, default=0)
     command.add_argument(
-        "--dtype", choices=["auto", "bfloat16", "float32"], default="auto", help="auto: whichever is faster"
+        "--dtype",
+        choices=["auto", "bfloat16", "float32", "float64"],
+        default="auto",
+        help="auto: the faster of the first two; float64 to compare numbers",
     )
+    command.add_argument("--knn-every", type=int, default=1, help="epochs between two looks at nearest neighbours")
+    machine = command.add_argument_group("machine", "nothing here changes what is learnt")
+    machine.add_argument(
+        "--backend", choices=["auto", "nccl", "gloo", "smddp"], default="auto",
+        help="over which processes talk that torchrun, OpenMPI or SageMaker started",
+    )  # fmt: skip
+    machine.add_argument("--compile", choices=["auto", "yes", "no"], default="auto", help="auto: on CUDA")
     learning = command.add_argument_group("learning", "defaults come from the preset")
     for name, (kind, about) in OPTIONS.items():
         known = {"choices": kind} if isinstance(kind, tuple) else {"type": _pair if kind is PAIR else kind}
@@ -204,7 +214,7 @@ def _add_pretrain(commands: Any) -> None:
 
 
 def _pretrain(asked: argparse.Namespace) -> int:
-    from training import device
+    from training import device, distributed
     from training.dino import pretrain
     from training.dino.config import Config
     from training.runs import Run
@@ -219,21 +229,26 @@ def _pretrain(asked: argparse.Namespace) -> int:
         raise ValueError("the stores differ in image size or bands; pretrain on one kind at a time")
     learning = {name: getattr(asked, name, value) for name, value in PRESETS[asked.preset].items()}
     run = Run(asked.run or Path("runs") / f"{stores[0].card.name}-{learning['backbone']}")
-    begun = run.config() if (run.path / "config.json").exists() else None
-    dtype = asked.dtype if asked.dtype != "auto" else begun["dtype"] if begun else device.fastest_dtype()
-    config = Config(
-        stores=tuple(store.card.name for store in stores),
-        images=sum(map(len, positions)),
-        bands=stores[0].card.bands,
-        seed=asked.seed,
-        dtype=dtype,
-        **learning,
-    )
-    pretraining = pretrain.Pretraining(run, config, stores, positions)
-    run.begin_or_continue(config.record())
-    pretraining.resume()
-    pretraining.train(asked.checkpoint_minutes)
-    print(f"{run.path}: {config.epochs:g} epochs done; curve in {run.curve}")
+
+    def dtype() -> str:
+        begun = run.config() if (run.path / "config.json").exists() else None
+        return str(begun["dtype"]) if begun else device.fastest_dtype()
+
+    with distributed.started(asked.backend) as workers:
+        config = Config(
+            stores=tuple(store.card.name for store in stores),
+            images=sum(map(len, positions)),
+            bands=stores[0].card.bands,
+            seed=asked.seed,
+            dtype=workers.from_first(lambda: dtype().encode()).decode() if asked.dtype == "auto" else asked.dtype,
+            **learning,
+        )
+        compiled = asked.compile == "yes" or (asked.compile == "auto" and workers.device.type == "cuda")
+        pretraining = pretrain.Pretraining(run, config, stores, positions, workers, compiled)
+        pretraining.begin()
+        pretraining.train(asked.checkpoint_minutes, asked.knn_every)
+        if workers.is_first:
+            print(f"{run.path}: {config.epochs:g} epochs done; curve in {run.curve}")
     return 0
 
 
@@ -267,11 +282,12 @@ def _add_evaluate(commands: Any) -> None:
     command.add_argument("--features", choices=["cls", "cls4"], default="cls")
     command.add_argument(
         "--rows", type=_names, default=("statistics", "untrained", "ours"),
-        help="statistics, untrained, ours, and any name that timm can load with weights",
+        help="statistics, untrained, ours, a .pth or .safetensors file, and any name that timm has weights of",
     )  # fmt: skip
 
 
 def _evaluate(asked: argparse.Namespace) -> int:
+    from training.dino import weights
     from training.dino.config import Config
     from training.files import write_json
     from training.probe import evaluate, representations
@@ -292,6 +308,8 @@ def _evaluate(asked: argparse.Namespace) -> int:
         elif row == "untrained":
             blocks = FEATURES[asked.features]
             representation = representations.untrained(config.spec, len(config.bands), *figures, blocks)
+        elif row.endswith(weights.FILES):
+            representation = representations.of_file(Path(row), len(config.bands), *figures, FEATURES[asked.features])
         else:
             representation = teacher(run, asked.features) if row == "ours" else representations.Timm(row)
         entries += [evaluate.evaluate(representation, store, run.features) for store in stores]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, load_file, save_file
 from torch import Tensor
 
 from training.files import replacing
@@ -18,7 +19,7 @@ Parts = Mapping[str, torch.nn.Module | torch.optim.Optimizer]
 
 def save(folder: Path, step: int, parts: Parts, centre: Tensor) -> None:
     """Everything that the next step depends on; random draws depend on the step alone and need no saving."""
-    tensors = {"centre": centre}
+    tensors = {"step": torch.tensor(step), "centre": centre}
     for name, part in parts.items():
         if isinstance(part, torch.nn.Module):
             tensors |= {f"{name}.{key}": value for key, value in part.state_dict().items()}
@@ -40,9 +41,9 @@ def latest(folder: Path) -> tuple[int, Path] | None:
     return (int(found[-1].stem.removeprefix("step_")), found[-1]) if found else None
 
 
-def restore(file: Path, parts: Parts) -> Tensor:
-    """Puts every part back as it was and returns the centre."""
-    tensors = load_file(file)
+def restore(saved: bytes, parts: Parts, centre: Tensor) -> int:
+    """Puts every part and the centre back as they were and returns the step."""
+    tensors = load(saved)
     for name, part in parts.items():
         own = _below(tensors, name)
         if isinstance(part, torch.nn.Module):
@@ -53,7 +54,25 @@ def restore(file: Path, parts: Parts) -> Tensor:
             index, _, field = key.partition(".")
             state.setdefault(int(index), {})[field] = tensor
         part.load_state_dict({"state": state, "param_groups": part.state_dict()["param_groups"]})
-    return tensors["centre"]
+    centre.copy_(tensors["centre"])
+    return int(tensors["step"])
+
+
+def require_room(folder: Path, parts: Parts) -> None:
+    """Raises OSError unless a file of a checkpoint's size can be written into the folder, beside those kept."""
+    networks = [part for part in parts.values() if isinstance(part, torch.nn.Module)]
+    parameters = [p for network in networks for p in network.parameters()]
+    # An optimiser keeps two more numbers for each that is trained.
+    size = sum(p.numel() * p.element_size() * (3 if p.requires_grad else 1) for p in parameters)
+    folder.mkdir(parents=True, exist_ok=True)
+    trial = folder / "room.new"
+    try:
+        with trial.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        raise OSError(f"{folder}: no room for a checkpoint of {size / 1e6:.0f} MB ({error.strerror})") from None
+    finally:
+        trial.unlink(missing_ok=True)
 
 
 def teacher_backbone(file: Path) -> dict[str, Tensor]:

@@ -42,7 +42,7 @@ class Config:
     freeze_epochs: float  #: without gradient for the prototypes
     drop_path: float
     seed: int
-    dtype: str  #: bfloat16 | float32
+    dtype: str  #: bfloat16 (weights stay float32) | float32 | float64
 
     @classmethod
     def read(cls, run: Run) -> Config:

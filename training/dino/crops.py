@@ -12,6 +12,7 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -64,24 +65,36 @@ RECIPES = {"overhead": OVERHEAD, "reference": REFERENCE}
 
 
 class Chance:
-    """Random draws on one device that depend on the seed alone."""
+    """Random draws on one device that depend on the seed alone.
 
-    def __init__(self, seed: int, device: torch.device) -> None:
+    They are made for every image of a batch, of which `share` is this process's part: an image gets the same
+    draws however many processes share the batch.
+    """
+
+    def __init__(self, seed: int, device: torch.device, batch: int | None = None, share: slice = slice(None)) -> None:
         self.device = device
         self._generator = torch.Generator(device).manual_seed(seed)
         self._order = random.Random(seed)
+        self._batch, self._share = batch, share
 
-    def uniform(self, low: float, high: float, *shape: int) -> Tensor:
-        """Float32 in low … high."""
-        return torch.rand(shape, generator=self._generator, device=self.device) * (high - low) + low
+    def uniform(self, low: float, high: float, count: int, *shape: int) -> Tensor:
+        """Float32 in low … high for `count` images of this share: count × shape."""
+        drawn = torch.rand((self._batch or count, *shape), generator=self._generator, device=self.device)
+        return drawn[self._share] * (high - low) + low
 
     def with_probability(self, probability: float, count: int) -> Tensor:
         """count booleans."""
-        return torch.rand(count, generator=self._generator, device=self.device) < probability
+        return self.uniform(0, 1, count) < probability
 
     def order(self, count: int) -> list[int]:
         """0 … count − 1, shuffled."""
         return self._order.sample(range(count), count)
+
+
+@cache
+def constant(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """Brought to a device once: each time would be a wait for it."""
+    return torch.tensor(values, device=device)
 
 
 def multi_crop(
@@ -93,7 +106,7 @@ def multi_crop(
     (local_crops · N) × C × local_px², float32 in 0–1, all first crops before all second crops.
     """
     pixels = images.permute(0, 3, 1, 2).float() / 255
-    air = torch.tensor(share_of_haze(bands), device=pixels.device)
+    air = constant(tuple(share_of_haze(bands)), pixels.device)
     big = [
         crop(pixels, air, views.global_px, views.global_scale, recipe, recipe.blur[i], i * recipe.solarize, chance)
         for i in (0, 1)
@@ -227,7 +240,7 @@ def grey(x: Tensor) -> Tensor:
     """N × 1 × H × W: ITU-R 601-2 luma of three bands, else the mean of all."""
     if x.shape[1] != 3:
         return x.mean(1, keepdim=True)
-    return (x * x.new_tensor(GREY).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    return (x * constant(GREY, x.device).view(1, 3, 1, 1)).sum(1, keepdim=True)
 
 
 def turn_hue(x: Tensor, shift: Tensor) -> Tensor:

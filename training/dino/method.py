@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +34,7 @@ class Head(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Embeddings to cosines."""
-        return linear(normalize(self.mlp(x), dim=-1, eps=1e-6), normalize(self.prototypes, dim=-1))
+        return linear(normalize(self.mlp(x), dim=-1), normalize(self.prototypes, dim=-1))
 
 
 def centred(logits: Tensor, temperature: float, centre: Tensor) -> Tensor:
@@ -42,15 +42,18 @@ def centred(logits: Tensor, temperature: float, centre: Tensor) -> Tensor:
     return softmax((logits - centre) / temperature, dim=-1)
 
 
-def balanced(logits: Tensor, temperature: float, rounds: int = 3) -> Tensor:
+def balanced(
+    logits: Tensor, temperature: float, rounds: int = 3, sum_: Callable[[Tensor], Tensor] = lambda own: own
+) -> Tensor:
     """Teacher probabilities with every prototype used alike: Sinkhorn-Knopp (SwAV, arXiv 2006.09882).
 
     Balance comes from the batch itself, not from a mean over past ones, so targets are sharp from the start.
     On EuroSAT and two cores it learnt faster than centring: 0.632 against 0.605 linear accuracy, same images.
+    `sum_` adds up over the processes that share the batch.
     """
     q = softmax(logits.double() / temperature, dim=-1)
     for _ in range(rounds):
-        q = q / q.sum(0, keepdim=True).clamp(min=1e-300)
+        q = q / sum_(q.sum(0, keepdim=True)).clamp(min=1e-300)
         q = q / q.sum(1, keepdim=True)
     return q.to(logits.dtype)
 
@@ -69,6 +72,15 @@ def cross_view_loss(student: Tensor, targets: Tensor, views: int) -> Tensor:
 def entropy(probabilities: Tensor) -> Tensor:
     """Mean entropy of each row in nats, from 0 (one prototype) to ln(prototypes) (nothing told)."""
     return -(probabilities * probabilities.clamp(min=1e-12).log()).sum(-1).mean()
+
+
+def spread(features: Tensor) -> Tensor:
+    """Standard deviation of N × dim features over the images, once their length is 1, times √dim.
+
+    1 where they point everywhere, 0 where all images look the same.
+    """
+    found: Tensor = math.sqrt(features.shape[1]) * normalize(features, dim=-1).std(0).mean()
+    return found
 
 
 @torch.no_grad()

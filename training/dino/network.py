@@ -4,20 +4,47 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
 from service.model import backbone
-from service.model.artifact import BackboneSpec
+from service.model.artifact import ArtifactError, BackboneSpec
 from training.dino import method
 
 
 class Network(nn.Module):
-    """Backbone and projection head, as student and as teacher."""
+    """Backbone and projection head, as student and as teacher; begins as the reference does."""
 
     def __init__(self, spec: BackboneSpec, bands: int, prototypes: int, drop_path: float) -> None:
         super().__init__()
-        self.backbone = backbone.build(spec, bands, drop_path_rate=drop_path, dynamic_img_size=True)
+        self.backbone = backbone.build(spec, bands, drop_path_rate=drop_path, dynamic_img_size=False)
+        if self.backbone.pos_embed is None or self.backbone.pos_embed.shape[1] != 1 + spec.grid**2:
+            raise ArtifactError(f"{spec.timm} has no position embedding of its cls token and its {spec.grid}² tokens")
+        nn.init.trunc_normal_(self.backbone.cls_token, std=0.02)  # timm's 1e-6 is not the reference's
         self.head = method.Head(spec.dim, prototypes)
 
     def forward(self, *crops: Tensor) -> Tensor:
         """Crops of several sizes, each N_i × C × size_i², to ΣN_i × prototypes; one backbone pass a size."""
-        return self.head(torch.cat([self.backbone(crop) for crop in crops]))  # type: ignore[no-any-return]  # nn.Module says Any
+        return self.head(torch.cat([self.embed(crop) for crop in crops]))  # type: ignore[no-any-return]  # nn.Module says Any
+
+    def embed(self, crops: Tensor) -> Tensor:
+        """N × C × size² to the normed cls tokens, N × dim. Any size that is a multiple of the patch size."""
+        vit = self.backbone
+        tokens = vit.patch_embed.proj(crops)
+        cls = vit.cls_token.expand(len(crops), -1, -1)
+        x = torch.cat((cls, tokens.flatten(2).transpose(1, 2)), dim=1) + positions(vit.pos_embed, tokens.shape[-1])
+        x = vit.blocks(vit.norm_pre(x))
+        return vit.norm(x[:, 0])  # type: ignore[no-any-return]  # timm is untyped
+
+
+def positions(embedding: Tensor, grid: int) -> Tensor:
+    """A position embedding, 1 × (1 + own²) × dim, for grid × grid tokens; the cls token's stays as it is.
+
+    Bicubic by a factor that is 0.1 token too large and without antialiasing, as the reference does it for its
+    small crops: weights that were trained so expect the same again.
+    """
+    own = round((embedding.shape[1] - 1) ** 0.5)
+    if grid == own:
+        return embedding
+    cls, tokens = embedding[:, :1], embedding[:, 1:].unflatten(1, (own, own)).permute(0, 3, 1, 2)
+    resized = interpolate(tokens, scale_factor=(grid + 0.1) / own, mode="bicubic")
+    return torch.cat((cls, resized.flatten(2).transpose(1, 2)), dim=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from service.imagery.resize import normalise, resize
 from service.model import backbone
 from service.model.artifact import BackboneSpec
+from training.dino import weights
 
 PERCENTILES = (5, 25, 50, 75, 95)
 
@@ -88,6 +90,12 @@ def untrained(
     """The same backbone before any training, seed 0."""
     torch.manual_seed(0)
     return Transformer("untrained", spec, backbone.build(spec, bands).state_dict(), bands, mean, std, blocks)
+
+
+def of_file(file: Path, bands: int, mean: tuple[float, ...], std: tuple[float, ...], blocks: int = 1) -> Transformer:
+    """A backbone as `training.dino.weights` reads it, at the image size of its own position embedding."""
+    found = weights.read(file)
+    return Transformer(file.stem, weights.spec_of(found), found, bands, mean, std, blocks)
 
 
 class Timm:
