@@ -82,6 +82,9 @@ def _add_prepare(commands: Any) -> None:
         ben = kind(f"bigearthnet-v{version}", about, _bigearthnet)
         ben.set_defaults(version=version)
         _add_bands(ben)
+        ben.add_argument(
+            "--divisor", type=float, help="DN that becomes 255 (2000; 5000 with bands beyond visible light)"
+        )
         _add_download(ben)
         ben.add_argument(
             "--splits", type=Path, help="published lists, metadata.parquet or final_ben_s2.parquet, or their folder"
@@ -157,7 +160,7 @@ def _bigearthnet(asked: argparse.Namespace) -> Any:
             asked.version, asked.source, asked.bands, asked.mirror, dict(asked.sha256)
         )
         splits = splits or lists
-    return bigearthnet.read(source, asked.version, splits, asked.bands, asked.keep_flagged)
+    return bigearthnet.read(source, asked.version, splits, asked.bands, asked.keep_flagged, asked.divisor)
 
 
 def _eurosat(asked: argparse.Namespace) -> Any:

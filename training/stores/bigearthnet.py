@@ -20,20 +20,30 @@ from training.stores.processes import Ended, in_order
 from training.stores.store import Card, Entry, Source
 
 RGB = ("B04", "B03", "B02")
-PATCH_PX, GSD_M, DIVISOR = 120, 10.0, 2000.0
+VISIBLE = ("B01", "B02", "B03", "B04")
+PATCH_PX, GSD_M = 120, 10.0
+DIVISOR = 2000.0  # as everybody stretches RGB
+WIDE_DIVISOR = 5000.0  # at 2000, three of four pixels of B08 would be 255: plants are bright in the infrared
 LICENCE = "CDLA-Permissive-1.0"
 AT_ONCE = 32  # patches that a process reads between two answers: 1.4 MB of pixels, 5.5 MB with twelve bands
 TIMEOUT_S = 300.0  # for as many, on a slow disk
 
 
 def read(
-    folder: Path, version: int, splits: Path | None = None, bands: tuple[str, ...] = RGB, keep_flagged: bool = False
+    folder: Path,
+    version: int,
+    splits: Path | None = None,
+    bands: tuple[str, ...] = RGB,
+    keep_flagged: bool = False,
+    divisor: float | None = None,
 ) -> Source:
     """The patches below `folder`; of these the recommended set, if `splits` tells it, unless `keep_flagged`.
 
     `splits` is a folder with the published lists or with metadata.parquet or final_ben_s2.parquet, or
-    one of these files. Without it there are no splits, and version 2 has no labels.
+    one of these files. Without it there are no splits, and version 2 has no labels. `divisor` is the DN that
+    becomes 255: unless said, 2000 for bands of visible light, 5000 if there are others.
     """
+    divisor = divisor or (DIVISOR if {*bands} <= {*VISIBLE} else WIDE_DIVISOR)
     metadata = lists.read(splits) if splits else lists.Metadata()
     keep_all = keep_flagged or splits is None
     patches = dict(sorted(_patches(folder, bands)))
@@ -46,13 +56,13 @@ def read(
         image_shape=(PATCH_PX, PATCH_PX, len(bands)),
         bands=bands,
         gsd_m=GSD_M,
-        stretch={"divisor": DIVISOR},
+        stretch={"divisor": divisor},
         labels=BIGEARTHNET_19 if has_labels else (),
         source=f"BigEarthNet-S2 v{version}",
         licence=LICENCE,
         attribution="BigEarthNet, Sumbul et al.; contains modified Copernicus Sentinel data 2017-2018",
     )
-    reader = PatchReader(InputSpec(bands, PATCH_PX, GSD_M, DIVISOR), version)
+    reader = PatchReader(InputSpec(bands, PATCH_PX, GSD_M, divisor), version)
 
     def entries(chosen: Sequence[str]) -> Iterable[Entry]:
         here = (PatchFolder(Path(patches[name]), metadata.facts.get(name, lists.Facts())) for name in chosen)

@@ -16,6 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 from affine import Affine
 
+from service.imagery.patches import InputSpec, ReadOptions, TileFile
+from service.imagery.reader import read_tile
 from tests.conftest import ROOT
 from tests.imagery import PLACE, RGB, geotiff, reflectance
 from training.stores import bigearthnet, bigearthnet_lists, store
@@ -100,6 +102,7 @@ def test_other_bands_may_be_chosen_and_coarse_ones_are_resampled(v1: Path) -> No
     assert made.images.shape == (6, 120, 120, 3)
     assert made.card.bands == ("B08", "B05", "B01")
     assert {row.split for row in made.rows} == {None}
+    assert made.card.stretch == {"divisor": 5000}
 
 
 def test_a_patch_with_a_broken_band_is_listed_and_the_others_are_read(v1: Path) -> None:
@@ -208,6 +211,21 @@ def test_real_patches_have_their_published_labels_and_splits(shared_data: Path, 
     for name, line in recommended.items():
         assert rows[name].split == splits[line["official_v1_split"]]
         assert set(rows[name].labels) == set(line["labels_19"].split("|"))
+
+
+def test_all_bands_of_real_patches_are_read_as_the_service_reads_them(shared_data: Path, tmp_path: Path) -> None:
+    bands = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12")
+    ben = shared_data / "bigearthnet" / "v1"
+    assert store.write(tmp_path, bigearthnet.read(ben, 1, bands=bands, divisor=4000)) == []
+    made = Store.open(tmp_path)
+    spec = InputSpec(bands, 120, 10, 4000)
+    for image, row in zip(made.images, made.rows, strict=True):
+        files = [ben / row.patch_id / f"{row.patch_id}_{band}.tif" for band in bands]
+        tile = [TileFile(file.read_bytes(), band) for file, band in zip(files, bands, strict=True)]
+        (patch,) = read_tile(tile, spec, ReadOptions())
+        assert np.array_equal(image, patch.pixels)
+        assert patch.facts.valid_fraction == 1
+    assert made.images.std((0, 1, 2)).min() > 5
 
 
 def test_real_v2_patches_are_read_without_labels(shared_data: Path, tmp_path: Path) -> None:
