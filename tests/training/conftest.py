@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import shutil
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,3 +30,14 @@ def mosaics(tiles: Path) -> Path:
     """A store of mosaics of the same tiles."""
     store.write(tiles.parent / "mosaics", eurosat.mosaics(tiles.parent / "eurosat"))
     return tiles.parent / "mosaics"
+
+
+@pytest.fixture
+def smddp(tmp_path: Path) -> Iterator[Path]:
+    """A folder for the import path, in which the stand-in for SMDDP has the real one's name."""
+    package = tmp_path / "with_smddp" / "smdistributed" / "dataparallel" / "torch"
+    package.mkdir(parents=True)
+    shutil.copy(Path(__file__).parent / "stand_ins" / "smddp.py", package / "torch_smddp.py")
+    yield tmp_path / "with_smddp"
+    for name in [name for name in sys.modules if name.startswith("smdistributed")]:
+        del sys.modules[name]

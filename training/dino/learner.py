@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from training.dino import method, schedules
 from training.dino.config import Config
-from training.dino.network import Network
+from training.dino.crops import Chance
+from training.dino.network import Network, drop_path
 from training.distributed import ALONE, Workers
 
 FINAL_LEARNING_RATE = 1e-6
@@ -34,14 +35,15 @@ class Learner:
         self.config, self.device, self.workers = config, device, workers
         self.steps_an_epoch = steps_an_epoch
         self.steps = round(config.epochs * steps_an_epoch)
-        self.student = Network(config.spec, bands, config.prototypes, config.drop_path).to(device, dtype)
-        self.teacher = Network(config.spec, bands, config.prototypes, 0.0).to(device, dtype)
+        self.student = Network(config.spec, bands, config.prototypes).to(device, dtype)
+        self.teacher = Network(config.spec, bands, config.prototypes).to(device, dtype)
         self.teacher.requires_grad_(False).eval().load_state_dict(self.student.state_dict())
         self.centre = torch.zeros(1, config.prototypes, device=device, dtype=dtype)
         self.optimizers = _optimizers(self.student, config.optimizer)
+        self._embed = self.teacher.embed
         if compiled:
             self.student.compile(dynamic=False)
-            self.teacher.compile(dynamic=False)
+            self._embed = torch.compile(self.teacher.embed, dynamic=False)
         self._student = workers.averaging(self.student)
 
     @property
@@ -49,25 +51,29 @@ class Learner:
         """What a checkpoint keeps beside the centre."""
         return {"student": self.student, "teacher": self.teacher, **self.optimizers}
 
-    def learn(self, step: int, big: Tensor, small: Tensor) -> dict[str, Tensor | float]:
+    def learn(self, step: int, big: Tensor, small: Tensor, chance: Chance) -> dict[str, Tensor | float]:
         """One step on this process's share of the batch, as normalised crops.
 
         `big` is 2N × C × global_px², all first crops before all second ones; `small` (local_crops · N) × C ×
-        local_px². Returns figures whose mean over the processes is that of the whole batch; they stay on the
-        device, so that nobody has to wait for it.
+        local_px². `chance` draws the paths to drop. Returns figures whose mean over the processes is that of the
+        whole batch; they stay on the device, so that nobody has to wait for it.
         """
         config, now, sum_ = self.config, self.schedule(step), self.workers.sum
+        images = len(big) // 2
+        crops, views = ((big, small), (2, config.local_crops)) if len(small) else ((big,), (2,))
+        depth = len(self.student.backbone.blocks)
+        kept = [drop_path(config.drop_path, depth, count, images, chance) for count in views if config.drop_path]
         with self._autocast():
             with torch.no_grad():
-                features = self.teacher.embed(big)
+                features = self._embed(big)
                 teacher = self.teacher.head(features)
-            student = self._student(*((big, small) if len(small) else (big,)))
+            student = self._student(*crops, kept=kept)
         teacher, student = teacher.to(self.centre.dtype), student.to(self.centre.dtype)
         if config.targets == "balanced":
             targets = method.balanced(teacher, config.teacher_temperature, sum_=sum_)
         else:
             targets = method.centred(teacher, config.teacher_temperature, self.centre)
-        weight = len(big) / 2 * self.workers.place.world / config.batch  # 1, but where shares differ
+        weight = images * self.workers.place.world / config.batch  # 1, but where shares differ
         loss = weight * method.cross_view_loss(student, targets, 2 + config.local_crops)
         for optimizer in self.optimizers.values():
             optimizer.zero_grad()

@@ -94,7 +94,8 @@ class Pretraining:
             for own in images:
                 if self.step % (knn_every * self.steps_an_epoch) == 0:
                     self._watch()
-                figures = self.learner.learn(self.step, *self._crops(own))
+                chance = Chance(seed_of_step(config.seed, self.step), workers.device, config.batch, self._share)
+                figures = self.learner.learn(self.step, *self._crops(own, chance), chance)
                 self.step += 1
                 if self.step % LOG_EVERY == 0 or self.step == self.steps:
                     now, done = time.monotonic(), (self.step - logged) * config.batch
@@ -112,15 +113,12 @@ class Pretraining:
         self._watch()
         self.save()
 
-    def _crops(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Normalised crops of this process's images; the same ones whichever process has an image."""
-        config, learner = self.config, self.learner
-        seed = seed_of_step(config.seed, self.step)
-        torch.manual_seed(seed + self.workers.place.rank)  # drop path draws from the default generator
-        chance = Chance(seed, images.device, config.batch, self._share)
+    def _crops(self, images: Tensor, chance: Chance) -> tuple[Tensor, Tensor]:
+        """Normalised crops of this process's images."""
+        config, dtype = self.config, self.learner.centre.dtype
         mean, std = (constant(figures, images.device).view(1, -1, 1, 1) for figures in config.mean_and_std)
         big, small = multi_crop(images, config.bands, config.views, RECIPES[config.recipe], chance)
-        return ((big - mean) / std).to(learner.centre.dtype), ((small - mean) / std).to(learner.centre.dtype)
+        return ((big - mean) / std).to(dtype), ((small - mean) / std).to(dtype)
 
     def _mean(self, figures: Mapping[str, Tensor | float]) -> dict[str, float]:
         """Figures as numbers, those of the device as their mean over all processes. Waits for the device."""

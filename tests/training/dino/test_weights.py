@@ -26,7 +26,7 @@ Weights = dict[str, Tensor]
 
 def network(seed: int) -> Network:
     torch.manual_seed(seed)
-    return Network(TINY, 3, 16, 0.0)
+    return Network(TINY, 3, 16)
 
 
 def theirs(made: Network, prefix: str = "") -> Weights:
@@ -120,7 +120,7 @@ def test_weights_as_timm_publishes_them_fit_the_network_that_is_trained(
     spec = BackboneSpec(timm="vit_small_patch16_224", patch_size=patch_size, dim=384, image_size=224)
     read = weights.read(tmp_path / "model.safetensors")
     assert weights.spec_of(read) == spec
-    trained = Network(spec, 3, 16, 0.0).eval()
+    trained = Network(spec, 3, 16).eval()
     trained.backbone.load_state_dict(weights.fitting(read, spec, 3))
     image = torch.randn(1, 3, 224, 224)
     with torch.inference_mode():

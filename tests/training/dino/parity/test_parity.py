@@ -13,8 +13,9 @@ from service.model.artifact import BackboneSpec
 from tests.training.dino.parity import filling
 from tests.training.dino.parity.training import EPOCHS, NUMBERS, STEPS_AN_EPOCH, learner, steps
 from training.dino import method, schedules
+from training.dino.crops import Chance
 from training.dino.learner import _optimizers
-from training.dino.network import Network, positions
+from training.dino.network import Network, drop_path, positions
 
 LARGEST = 1e-9  # relative error
 #: Of what parameters changed by: the biases of keys have no gradient but rounding's, and AdamW enlarges that.
@@ -30,8 +31,8 @@ def error(ours: Tensor, theirs: Any) -> float:
     return float((ours.detach() - known).abs().max() / known.abs().max().clamp(min=1e-6))
 
 
-def filled_network(spec: BackboneSpec, drop_path: float = 0.0) -> Network:
-    network = Network(spec, 3, 64, drop_path).double()
+def filled_network(spec: BackboneSpec) -> Network:
+    network = Network(spec, 3, 64).double()
     filling.fill(network)
     return network
 
@@ -105,7 +106,7 @@ def test_schedules_are_the_same_at_every_step(known: dict[str, Any]) -> None:
 
 
 def test_the_same_parameters_decay() -> None:
-    network = Network(SMALL, 3, 64, 0.0)
+    network = Network(SMALL, 3, 64)
     names = {id(p): name for name, p in network.named_parameters()}
     groups = _optimizers(network, "adamw")["adamw"].param_groups
     found = {group["decays"]: sorted(names[id(p)] for p in group["params"]) for group in groups}
@@ -124,13 +125,30 @@ def test_each_gradient_is_clipped_as_far() -> None:
 
 
 def test_blocks_drop_their_paths_as_often() -> None:
-    found = [getattr(block.drop_path1, "drop_prob", 0.0) for block in filled_network(SMALL, 0.1).backbone.blocks]
-    assert error(torch.tensor(found, dtype=torch.float64), NUMBERS["drop_path"]) < LARGEST
+    kept = drop_path(0.1, 12, 2, 50_000, Chance(0, torch.device("cpu"))).double()
+    assert kept.shape == (12, 2, 100_000, 1, 1)
+    scale = kept.amax((1, 2, 3, 4))  # what is kept is made larger, so that the mean stays
+    assert error(1 - 1 / scale, NUMBERS["drop_path"]) < 1e-6  # they are float32
+    for often in (kept == 0).double().mean(2).squeeze().T:
+        assert (often - torch.tensor(NUMBERS["drop_path"])).abs().max() < 5 * (0.1 * 0.9 / 100_000) ** 0.5
+
+
+def test_a_dropped_path_leaves_what_came_in() -> None:
+    network = filled_network(TEST)
+    images = filling.filled("image of 48", 2, 3, 48, 48, scale=2.0)
+    depth = len(network.backbone.blocks)
+    whole = torch.ones(depth, 2, 2, 1, 1, dtype=torch.float64)
+    assert torch.allclose(network.embed(images, whole), network.embed(images), atol=1e-12)
+    none = torch.tensor([0.0, 1.0], dtype=torch.float64).view(1, 1, 2, 1, 1).expand(depth, 2, -1, -1, -1)
+    found = network.embed(images, none)
+    bare = network.backbone.cls_token[0] + network.backbone.pos_embed[0, :1]
+    assert torch.allclose(found[0], network.backbone.norm(bare)[0], atol=1e-12)
+    assert torch.allclose(found[1], network.embed(images)[1], atol=1e-12)
 
 
 def test_a_network_begins_with_the_same_distributions() -> None:
     torch.manual_seed(0)
-    network = Network(SMALL, 3, 1024, 0.0)
+    network = Network(SMALL, 3, 1024)
     found = {name: parameter.detach() for name, parameter in network.named_parameters()}
     assert found.keys() == NUMBERS["initial"].keys()
     for name, parameter in found.items():

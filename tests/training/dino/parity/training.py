@@ -11,6 +11,7 @@ import torch
 
 from tests.training.dino.parity import filling
 from training.dino.config import Config
+from training.dino.crops import Chance
 from training.dino.learner import Learner
 from training.dino.presets import PRESETS
 
@@ -42,4 +43,4 @@ def steps(made: Learner) -> Iterator[dict[str, Any]]:
     for step in range(EPOCHS * STEPS_AN_EPOCH):
         big = filling.crops(step, "global", 2 * BATCH, BIG)
         small = filling.crops(step, "local", LOCAL_CROPS * BATCH, SMALL)
-        yield made.learn(step, big, small)
+        yield made.learn(step, big, small, Chance(step, big.device))
