@@ -4,6 +4,7 @@
     pretrain   DINO on stores, without labels
     probe      a linear head on the frozen backbone, for a labelled store
     evaluate   a table of representations on the test splits
+    report     one page about the run, to look at
     package    the artifact
 
 Every command shows its progress and, killed and called again, goes on where it was.
@@ -45,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_pretrain(commands)
     _add_probe(commands)
     _add_evaluate(commands)
+    _add_report(commands)
     _add_package(commands)
     return parser
 
@@ -322,6 +324,27 @@ def _evaluate(asked: argparse.Namespace) -> int:
         if entry["representation"] == run.path.name and "per_label" in entry:
             print(f"\naverage precision on {entry['store']}, {entry['split']} split:")
             print(evaluate.per_label_table(entry))
+    return 0
+
+
+def _add_report(commands: Any) -> None:
+    command = _command(commands, "report", "write one HTML page about the run", _report)
+    command.add_argument("--run", type=Path, required=True)
+    command.add_argument(
+        "--stores", type=Path, nargs="+", metavar="STORE", help="whose patches are shown (that of the probe)"
+    )
+    command.add_argument("--out", type=Path, metavar="FILE", help="the page (<run>/report/index.html)")
+
+
+def _report(asked: argparse.Namespace) -> int:
+    from training.report import page
+    from training.runs import Run
+    from training.stores.store import Store
+
+    run = Run(asked.run)
+    stores = [Store.open(path) for path in asked.stores] if asked.stores else page.of_probe(run)
+    page.write(run, stores, asked.out or run.report)
+    print(f"{asked.out or run.report}: a page about {run.path.name}")
     return 0
 
 

@@ -37,6 +37,11 @@ class Run:
         return self.path / "probe"
 
     @property
+    def probed(self) -> Path:
+        """What the probe was fitted on and found."""
+        return self.probe / "probe.json"
+
+    @property
     def head(self) -> Path:
         """Weights of the probe."""
         return self.probe / "head.safetensors"
@@ -45,6 +50,11 @@ class Run:
     def evaluation(self) -> Path:
         """Numbers of the test splits."""
         return self.path / "evaluation.json"
+
+    @property
+    def report(self) -> Path:
+        """The page about the run."""
+        return self.path / "report" / "index.html"
 
     @property
     def artifact(self) -> Path:

@@ -167,7 +167,7 @@ assert run.main([*arguments, *{TINY!r}, "--epochs", "0.2"]) == 0
 
 
 def test_help_of_every_command_answers_without_importing_torch() -> None:
-    for name in ("prepare", "pretrain", "probe", "evaluate", "package"):
+    for name in ("prepare", "pretrain", "probe", "evaluate", "report", "package"):
         code = f"""
 import sys
 from training import run

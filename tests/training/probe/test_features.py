@@ -36,6 +36,16 @@ def test_features_are_computed_once(tiles: Path, tmp_path: Path) -> None:
     assert np.array_equal(first, ImageStatistics()(store.images))
 
 
+def test_some_features_come_from_the_cache_only_if_it_holds_the_whole_store(tiles: Path, tmp_path: Path) -> None:
+    store, counting, some = Store.open(tiles), Counting(), np.asarray([70, 3, 399])
+    first = features.of_some(counting, store, tmp_path, some)
+    assert counting.seen == 3
+    assert list(tmp_path.iterdir()) == []
+    features.cached(counting, store, tmp_path)
+    assert np.array_equal(features.of_some(counting, store, tmp_path, some), first)
+    assert counting.seen == 3 + len(store.images)
+
+
 def test_a_broken_computation_goes_on_where_it_was(
     tiles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
