@@ -6,6 +6,7 @@
     evaluate   a table of representations on the test splits
     report     one page about the run, to look at
     package    the artifact
+    refresh    all of these from pretrain on, and the artifact to where it is served, if it is not worse
 
 Every command shows its progress and, killed and called again, goes on where it was.
 """
@@ -13,6 +14,8 @@ Every command shows its progress and, killed and called again, goes on where it 
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -24,11 +27,13 @@ if __package__ in (None, ""):  # python training/run.py
 
 from training.dino.presets import OPTIONS, PAIR, PRESETS
 
+EVALUATED = ("statistics", "untrained", "ours")
+
 # Nothing heavy is imported here: --help must answer at once, and pretraining must not need rasterio.
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0, 1 when a command cannot do what it was asked, 2 for a wrong command line."""
+    """Exit code 0; 1 when a command cannot do what it was asked, 2 for a wrong command line, 3 if the gate refuses."""
     parsed = _parser().parse_args(arguments)
     try:
         return int(parsed.command(parsed) or 0)
@@ -48,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_report(commands)
     _add_package(commands)
+    _add_refresh(commands)
     return parser
 
 
@@ -75,7 +81,7 @@ def _add_prepare(commands: Any) -> None:
     def kind(name: str, about: str, source: Any) -> argparse.ArgumentParser:
         command = _command(kinds, name, about, _prepare)
         command.set_defaults(source_of=source)
-        command.add_argument("source", type=Path)
+        command.add_argument("source", type=Path, help="where it lies; with --download, a folder for what is fetched")
         command.add_argument("--out", type=Path, required=True, help="the store's folder")
         return command
 
@@ -85,12 +91,17 @@ def _add_prepare(commands: Any) -> None:
         ben.set_defaults(version=version)
         _add_bands(ben)
         ben.add_argument(
+            "--divisor", type=float, help="DN that becomes 255 (2000; 5000 with bands beyond visible light)"
+        )
+        _add_download(ben)
+        ben.add_argument(
             "--splits", type=Path, help="published lists, metadata.parquet or final_ben_s2.parquet, or their folder"
         )
         ben.add_argument(
             "--keep-flagged", action="store_true", help="keep what the splits leave out: snow, clouds, no label"
         )
-    eurosat = kind("eurosat", "EuroSAT RGB, as a folder or a tar", _eurosat)
+    eurosat = kind("eurosat", "EuroSAT RGB, as a folder, a zip or a tar", _eurosat)
+    _add_download(eurosat)
     eurosat.add_argument(
         "--layout", choices=["tiles", "mosaics"], default="tiles", help="64 px, single label | 120 px, multi-label"
     )
@@ -115,6 +126,23 @@ def _add_bands(command: argparse.ArgumentParser) -> None:
     command.add_argument("--bands", type=_names, default=("B04", "B03", "B02"), help="bands to keep, in this order")
 
 
+def _add_download(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--download", action="store_true", help="fetch what is published; goes on where it broke off, checks checksums"
+    )
+    command.add_argument("--from", dest="mirror", metavar="URL", help="of a folder with the same files, to fetch there")
+    command.add_argument(
+        "--sha256", type=_checksum, action="append", default=[], metavar="FILE=HEX", help="if not the published file's"
+    )
+
+
+def _checksum(text: str) -> tuple[str, str]:
+    name, found, digest = text.partition("=")
+    if not found:
+        raise argparse.ArgumentTypeError("say FILE=HEX")
+    return name, digest
+
+
 def _prepare(asked: argparse.Namespace) -> int:
     from training.stores import store
 
@@ -132,13 +160,26 @@ def _prepare(asked: argparse.Namespace) -> int:
 def _bigearthnet(asked: argparse.Namespace) -> Any:
     from training.stores import bigearthnet
 
-    return bigearthnet.read(asked.source, asked.version, asked.splits, asked.bands, asked.keep_flagged)
+    source, splits = asked.source, asked.splits
+    if asked.download:
+        from training.stores import published
+
+        source, lists = published.bigearthnet(
+            asked.version, asked.source, asked.bands, asked.mirror, dict(asked.sha256)
+        )
+        splits = splits or lists
+    return bigearthnet.read(source, asked.version, splits, asked.bands, asked.keep_flagged, asked.divisor)
 
 
 def _eurosat(asked: argparse.Namespace) -> Any:
     from training.stores import eurosat
 
-    return (eurosat.tiles if asked.layout == "tiles" else eurosat.mosaics)(asked.source, asked.surface)
+    source = asked.source
+    if asked.download:
+        from training.stores import published
+
+        source = published.eurosat(asked.source, asked.mirror, dict(asked.sha256))
+    return (eurosat.tiles if asked.layout == "tiles" else eurosat.mosaics)(source, asked.surface)
 
 
 def _geotiffs(asked: argparse.Namespace) -> Any:
@@ -151,8 +192,12 @@ def _geotiffs(asked: argparse.Namespace) -> Any:
 
 def _add_pretrain(commands: Any) -> None:
     command = _command(commands, "pretrain", "learn without labels: DINO on one or more stores", _pretrain)
-    command.add_argument("stores", type=Path, nargs="+", metavar="STORE")
     command.add_argument("--run", type=Path, help="the run's folder (runs/<store>-<backbone>)")
+    _add_learning(command)
+
+
+def _add_learning(command: argparse.ArgumentParser) -> None:
+    command.add_argument("stores", type=Path, nargs="+", metavar="STORE", help="to pretrain on")
     command.add_argument(
         "--preset", choices=list(PRESETS), default="reference", help="where the other defaults come from"
     )
@@ -186,6 +231,10 @@ def _add_pretrain(commands: Any) -> None:
         learning.add_argument(f"--{name.replace('_', '-')}", default=argparse.SUPPRESS, help=about, **known)
 
 
+def _learning(asked: argparse.Namespace) -> dict[str, Any]:
+    return {name: getattr(asked, name, value) for name, value in PRESETS[asked.preset].items()}
+
+
 def _pretrain(asked: argparse.Namespace) -> int:
     from training import device, distributed
     from training.dino import pretrain
@@ -200,7 +249,7 @@ def _pretrain(asked: argparse.Namespace) -> int:
     positions = [store.of_split(*wanted) for store in stores]
     if len({(store.card.image_shape, store.card.bands) for store in stores}) > 1:
         raise ValueError("the stores differ in image size or bands; pretrain on one kind at a time")
-    learning = {name: getattr(asked, name, value) for name, value in PRESETS[asked.preset].items()}
+    learning = _learning(asked)
     run = Run(asked.run or Path("runs") / f"{stores[0].card.name}-{learning['backbone']}")
 
     def dtype() -> str:
@@ -289,7 +338,7 @@ def _add_evaluate(commands: Any) -> None:
     command.add_argument("--run", type=Path, required=True)
     _add_protocol(command)
     command.add_argument(
-        "--rows", type=_names, default=("statistics", "untrained", "ours"),
+        "--rows", type=_names, default=EVALUATED,
         help="statistics; untrained; supervised, which is trained first, with the labels of the first store that has "
         "any; ours; the folder of another run or of an artifact; a .pth or .safetensors file; any name that timm has "
         "weights of",
@@ -346,6 +395,10 @@ def _add_package(commands: Any) -> None:
     command = _command(commands, "package", "write the artifact of a run", _package)
     command.add_argument("--run", type=Path, required=True)
     command.add_argument("--out", type=Path, help="an empty folder (<run>/artifact)")
+    _add_naming(command)
+
+
+def _add_naming(command: argparse.ArgumentParser) -> None:
     command.add_argument("--name", required=True)
     command.add_argument("--version", default="1")
     command.add_argument("--description", default="")
@@ -363,6 +416,61 @@ def _package(asked: argparse.Namespace) -> int:
         shutil.rmtree(run.artifact, ignore_errors=True)  # of an earlier probe or evaluation
     made = package(run, asked.out or run.artifact, asked.name, asked.version, asked.description, asked.divisor)
     print(f"{made.path}: {made.manifest.name} {made.manifest.version}, sha256 {made.sha256}")
+    return 0
+
+
+#: Options of refresh that a continued one may be told otherwise: nothing in them changes the artifact.
+_FREE = {"command", "run", "model_dir", "accept", "backend", "compile", "checkpoint_minutes", "knn_every"}
+
+
+def _add_refresh(commands: Any) -> None:
+    about = "pretrain, probe, evaluate, package; then put the artifact where it is served, unless it is worse (exit 3)"
+    command = _command(commands, "refresh", about, _refresh)
+    command.add_argument("--run", type=Path, required=True)
+    command.add_argument("--probe-store", type=Path, required=True, metavar="STORE", help="with labels and all splits")
+    command.add_argument(
+        "--model-dir", type=Path, default=os.environ.get("MODEL_DIR") or None,
+        help="where it is served; what was there is kept beside it, as DIR.previous",
+    )  # fmt: skip
+    command.add_argument("--accept", action="store_true", help="put it in place whatever the gate says")
+    _add_naming(command)
+    command.add_argument("--features", choices=["cls", "cls4"], default="cls", help="see probe")
+    _add_learning(command)
+
+
+def _refresh(asked: argparse.Namespace) -> int:
+    from training import refresh
+    from training.distributed import Place
+    from training.runs import Run
+    from training.stores.store import Store
+
+    run, store = Run(asked.run), Store.open(asked.probe_store)
+    if asked.model_dir is None:
+        raise ValueError("where is it served? Say --model-dir, or set MODEL_DIR")
+    if asked.model_dir.resolve() == run.artifact.resolve():
+        raise ValueError(f"{asked.model_dir} is where the run makes its artifact; serve another folder")
+    is_first, learning = Place.read().rank == 0, {**_learning(asked), "seed": asked.seed}
+    if is_first:
+        created = [Store.open(path).created for path in (*asked.stores, asked.probe_store)]
+        said = {key: value for key, value in vars(asked).items() if key not in _FREE} | learning | {"created": created}
+        refresh.begin(run, *(json.loads(json.dumps(part, default=str)) for part in (said, learning)))
+    if not refresh.is_pretrained(run):
+        _pretrain(asked)
+    if not is_first:
+        return 0
+    own = {"store": asked.probe_store, "stores": [asked.probe_store], "rows": EVALUATED, "out": None}
+    later = argparse.Namespace(**vars(asked) | own)
+    made = refresh.chain(run)
+    for source, result, stage in zip(made, made[1:], (_probe, _evaluate, _package), strict=False):
+        if not refresh.is_made(result, source):
+            stage(later)
+    verdict = refresh.judge(run, store, asked.model_dir)
+    print(f"gate: {verdict.reason}")
+    if not verdict.passed and not asked.accept:
+        told = f"{asked.model_dir} is left as it was; the candidate is {run.artifact}"
+        print(f"refused: {told}. --accept puts it in place all the same", file=sys.stderr)
+        return 3
+    print(refresh.put_in_place(run, asked.model_dir))
     return 0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -28,7 +28,23 @@ GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 GDAL_OPTIONS = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_PAM_ENABLED": "NO", "GDAL_NUM_THREADS": "1"}
 
 
-def read_tile(files: Sequence[TileFile], spec: InputSpec, options: ReadOptions) -> list[Patch]:
+def read_band(file: TileFile, options: ReadOptions) -> Raster:
+    """The band of a band file, as it is. Raises ImageryError."""
+    with _opened(file.data, options) as dataset:
+        if dataset.count != 1:
+            detail = f"The file for band {file.band} has {dataset.count} bands; a band file has one."
+            raise ImageryError("band_count", detail)
+        if dataset.colorinterp[0] == ColorInterp.palette:
+            raise ImageryError("unsupported_dtype", f"The file for band {file.band} holds a palette, not values.")
+        return _read_bands(dataset, [1], [])
+
+
+def read_tile(
+    files: Sequence[TileFile],
+    spec: InputSpec,
+    options: ReadOptions,
+    band_reader: Callable[[TileFile, ReadOptions], Raster] = read_band,
+) -> list[Patch]:
     """Patches of one tile: one GeoTIFF with all bands, or one single-band GeoTIFF for each band.
 
     A larger side of up to 1.5 × `spec.patch_px` makes one patch, else windows of `patch_px` (see `windows.cut`).
@@ -38,7 +54,7 @@ def read_tile(files: Sequence[TileFile], spec: InputSpec, options: ReadOptions) 
     if len(files) == 1 and files[0].band is None:
         raster = _read_file(files[0].data, spec, options)
     else:
-        raster = _read_band_files(files, spec, options)
+        raster = _read_band_files(files, spec, options, band_reader)
     windows = cut(raster.values.shape[2], raster.values.shape[1], spec.patch_px)
     pixels, applied, cautions = _to_pixels(raster, spec, options)
     referenced = georeference.is_referenced(raster.crs, raster.transform)
@@ -136,7 +152,12 @@ def _read_palette(dataset: DatasetReader, spec: InputSpec, options: ReadOptions)
     )
 
 
-def _read_band_files(files: Sequence[TileFile], spec: InputSpec, options: ReadOptions) -> Raster:
+def _read_band_files(
+    files: Sequence[TileFile],
+    spec: InputSpec,
+    options: ReadOptions,
+    band_reader: Callable[[TileFile, ReadOptions], Raster],
+) -> Raster:
     if options.bands is not None:
         raise ImageryError(
             "band_mapping_required", "The option bands is for one file with all bands, not for band files."
@@ -147,17 +168,7 @@ def _read_band_files(files: Sequence[TileFile], spec: InputSpec, options: ReadOp
         raise ImageryError("duplicate_bands", f"There is more than one file for band {', '.join(twice)}.")
     if missing := [band for band in wanted if band not in names]:
         raise ImageryError("band_count", f"The model reads {', '.join(wanted)}; no file came for {', '.join(missing)}.")
-    rasters = []
-    for band in wanted:
-        with _opened(files[names.index(band)].data, options) as dataset:
-            if dataset.count != 1:
-                raise ImageryError(
-                    "band_count", f"The file for band {band} has {dataset.count} bands; a band file has one."
-                )
-            if dataset.colorinterp[0] == ColorInterp.palette:
-                raise ImageryError("unsupported_dtype", f"The file for band {band} holds a palette, not values.")
-            rasters.append(_read_bands(dataset, [1], []))
-    return stack(rasters)
+    return stack([band_reader(files[names.index(band)], options) for band in wanted])
 
 
 def _read_bands(dataset: DatasetReader, indexes: list[int], cautions: Sequence[Caution]) -> Raster:

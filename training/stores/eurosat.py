@@ -11,6 +11,7 @@ import lzma
 import random
 import re
 import tarfile
+import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -28,7 +29,8 @@ from training.stores.store import SPLITS, Card, Entry, Row, Source
 
 TILE_PX, CROP_PX, MOSAIC_PX = 64, 60, 120
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-NOT_AN_IMAGE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)  # what Pillow raises for broken files
+#: What Pillow raises for broken files, and zipfile.
+NOT_AN_IMAGE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError, zipfile.BadZipFile, zlib.error)
 
 #: What a class says in BigEarthNet's names: (labels there for certain, groups of which one is there).
 TO_BIGEARTHNET: dict[str, tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]] = {
@@ -63,7 +65,7 @@ def class_of(name: str) -> str:
 
 
 def tiles(source: Path, surface: bool = False) -> Source:
-    """Every tile, 64 × 64, labelled with its class. `source` is the folder of class folders or a tar of it.
+    """Every tile, 64 × 64, labelled with its class. `source` is the folder of class folders, or a zip or tar of it.
 
     `surface`: see `to_surface`.
     """
@@ -119,11 +121,19 @@ def _files(source: Path) -> Mapping[str, Callable[[], bytes]]:
         for file in source.rglob("*"):
             if _is_tile(file):
                 found[f"{file.parent.name}/{file.name}"] = file.read_bytes
+    elif zipfile.is_zipfile(source):
+        found = _in_zip(source)
     elif tarfile.is_tarfile(source):
         found = _in_tar(source)
     if not found:
-        raise FileNotFoundError(f"{source}: no EuroSAT tiles (folders {', '.join(CLASSES)}), and no tar of them")
+        raise FileNotFoundError(f"{source}: no EuroSAT tiles (folders {', '.join(CLASSES)}), and no zip or tar of them")
     return {name: found[name] for name in sorted(found, key=_by_number)}
+
+
+def _in_zip(source: Path) -> dict[str, Callable[[], bytes]]:
+    archive = zipfile.ZipFile(source)
+    names = {PurePosixPath(name): name for name in archive.namelist()}
+    return {f"{i.parent.name}/{i.name}": partial(archive.read, name) for i, name in names.items() if _is_tile(i)}
 
 
 def _in_tar(source: Path) -> dict[str, Callable[[], bytes]]:

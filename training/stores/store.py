@@ -10,14 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from functools import cached_property
 from io import BytesIO
+from itertools import islice
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
@@ -30,6 +32,7 @@ from training.progress import Progress
 VERSION = 1
 SPLITS = ("train", "validation", "test")
 CHECKPOINT_EVERY = 256  # files or images between two flushes to disk
+ROWS_AT_ONCE = 8192  # lines held in memory while the index is written
 _PROGRESS, _IMAGES, _INDEX, _CARD = "progress.jsonl", "images.npy", "index.parquet", "store.json"
 
 
@@ -178,23 +181,29 @@ class _Half:
     def __init__(self, path: Path, source: Source, fingerprint: str) -> None:
         self._path, self._source, self._fingerprint = path, source, fingerprint
         self._header_size = len(_npy_header(0, source.card))
-        self._images_waiting: list[bytes] = []
         self._lines_waiting: list[str] = []
-        self._lines = self._saved_lines()
-        self.done = len(self._lines)  #: names that need not be read again
-        self.count = sum(len(line.get("rows", ())) for line in self._lines)  #: images so far
+        self._images_waiting = 0
+        self.done = self.count = 0  #: names that need not be read again; images so far
+        for line in self._saved_lines():
+            self.done += 1
+            self.count += len(line.get("rows", ()))
 
-    def _saved_lines(self) -> list[dict[str, Any]]:
+    def _saved_lines(self) -> Iterator[dict[str, Any]]:
+        """What is known of each name so far; begins the file or mends its torn end."""
         file = self._path / _PROGRESS
         if not file.exists():
             write_text(file, json.dumps({"fingerprint": self._fingerprint}) + "\n")
-            return []
-        whole = [line for line in file.read_text().splitlines(keepends=True) if line.endswith("\n")]
-        if json.loads(whole[0])["fingerprint"] != self._fingerprint:
-            detail = "holds a half-made store of something else, or of other options; choose another --out or remove it"
-            raise ValueError(f"{self._path} {detail}")
-        write_text(file, "".join(whole))
-        return [json.loads(line) for line in whole[1:]]
+        with file.open("r+b") as lines:
+            if json.loads(lines.readline())["fingerprint"] != self._fingerprint:
+                detail = "holds a half-made store of something else, or of other options"
+                raise ValueError(f"{self._path} {detail}; choose another --out or remove it")
+            whole = lines.tell()
+            for line in lines:
+                if not line.endswith(b"\n"):
+                    lines.truncate(whole)
+                    return
+                whole += len(line)
+                yield json.loads(line)
 
     def __enter__(self) -> _Half:
         images = self._path / _IMAGES
@@ -213,43 +222,37 @@ class _Half:
                 raise ValueError(
                     f"{entry.name}: image is {image.dtype} {image.shape}, not {self._source.card.image_shape}"
                 )
-            self._images_waiting.append(image.tobytes())
-        line = (
-            {"name": entry.name, "reason": entry.reason} if entry.reason else {"rows": [asdict(r) for r in entry.rows]}
-        )
-        text = json.dumps(line, default=bytes.hex)
-        self._lines.append(json.loads(text))
-        self._lines_waiting.append(text + "\n")
+            self._images_file.write(np.ascontiguousarray(image).data)
+        line = {"name": entry.name, "reason": entry.reason} if entry.reason else {"rows": [vars(r) for r in entry.rows]}
+        self._lines_waiting.append(json.dumps(line, default=bytes.hex) + "\n")
+        self._images_waiting += len(entry.images)
         self.count += len(entry.images)
-        if max(len(self._lines_waiting), len(self._images_waiting)) >= CHECKPOINT_EVERY:
+        if max(len(self._lines_waiting), self._images_waiting) >= CHECKPOINT_EVERY:
             self._flush()
 
     def _flush(self) -> None:
-        for file, waiting in (
-            (self._images_file, b"".join(self._images_waiting)),
-            (self._progress_file, "".join(self._lines_waiting)),
-        ):
-            file.write(waiting)  # type: ignore[arg-type]  # bytes to one, text to the other
-            file.flush()
-            os.fsync(file.fileno())
-        self._images_waiting.clear()
+        _to_disk(self._images_file)
+        self._progress_file.writelines(self._lines_waiting)
+        _to_disk(self._progress_file)
         self._lines_waiting.clear()
+        self._images_waiting = 0
 
     def finish(self) -> list[Entry]:
         self._flush()
-        card, rows = self._source.card, [row for line in self._lines for row in line.get("rows", ())]
+        card, splits, rejected = self._source.card, Counter[str](), []
         with (self._path / _IMAGES).open("r+b") as images:
-            images.write(_npy_header(len(rows), card))
-        for row in rows:
-            row["geometry"] = row["geometry"] and bytes.fromhex(row["geometry"])
-        with replacing(self._path / _INDEX) as unfinished:
-            pq.write_table(pa.Table.from_pylist(rows, SCHEMA), unfinished)
-        rejected = [line for line in self._lines if "reason" in line]
-        saved = {"version": VERSION, **asdict(card), "shape": [len(rows), *card.image_shape], "dtype": "uint8"}
-        saved |= {
-            "splits": {str(s): sum(row["split"] == s for row in rows) for s in (*SPLITS, None)},
-            "rejected": rejected,
-        }
+            images.write(_npy_header(self.count, card))
+        with replacing(self._path / _INDEX) as unfinished, pq.ParquetWriter(unfinished, SCHEMA) as index:
+            lines = self._saved_lines()
+            while some := list(islice(lines, ROWS_AT_ONCE)):
+                rows = [row for line in some for row in line.get("rows", ())]
+                splits.update(str(row["split"]) for row in rows)
+                rejected += [line for line in some if "reason" in line]
+                for row in rows:
+                    row["geometry"] = row["geometry"] and bytes.fromhex(row["geometry"])
+                index.write_table(pa.Table.from_pylist(rows, SCHEMA))
+        saved = {"version": VERSION, **asdict(card), "shape": [self.count, *card.image_shape], "dtype": "uint8"}
+        saved |= {"splits": {str(s): splits[str(s)] for s in (*SPLITS, None)}, "rejected": rejected}
         saved |= {
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "complete": True,
@@ -259,6 +262,11 @@ class _Half:
         write_json(self._path / _CARD, saved)
         (self._path / _PROGRESS).unlink()
         return [Entry(**line) for line in rejected]
+
+
+def _to_disk(file: IO[Any]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _npy_header(count: int, card: Card) -> bytes:

@@ -3,6 +3,11 @@ from __future__ import annotations
 import bz2
 import csv
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +16,13 @@ import pyarrow.parquet as pq
 import pytest
 from affine import Affine
 
-from tests.imagery import PLACE, geotiff, reflectance
-from training.stores import bigearthnet, store
+from service.imagery.patches import InputSpec, ReadOptions, TileFile
+from service.imagery.reader import read_tile
+from tests.conftest import ROOT
+from tests.imagery import PLACE, RGB, geotiff, reflectance
+from training.stores import bigearthnet, bigearthnet_lists, store
+from training.stores.bigearthnet_lists import Facts
+from training.stores.bigearthnet_patches import PatchFolder, PatchReader
 from training.stores.nomenclature import BIGEARTHNET_19, to_bigearthnet_19
 from training.stores.store import Store
 
@@ -92,6 +102,7 @@ def test_other_bands_may_be_chosen_and_coarse_ones_are_resampled(v1: Path) -> No
     assert made.images.shape == (6, 120, 120, 3)
     assert made.card.bands == ("B08", "B05", "B01")
     assert {row.split for row in made.rows} == {None}
+    assert made.card.stretch == {"divisor": 5000}
 
 
 def test_a_patch_with_a_broken_band_is_listed_and_the_others_are_read(v1: Path) -> None:
@@ -157,7 +168,7 @@ def test_a_table_of_the_gdf_builder_is_understood(v1: Path) -> None:
         }
     )
     pq.write_table(table, v1 / "final_ben_s2.parquet")
-    metadata = bigearthnet.read_metadata(v1 / "final_ben_s2.parquet")
+    metadata = bigearthnet_lists.read(v1 / "final_ben_s2.parquet")
     assert [metadata.is_recommended(name) for name in NAMES[:3]] == [True, False, False]
     assert metadata.facts[NAMES[0]].split == "train"
     assert metadata.facts[NAMES[0]].labels == ("Pastures",)
@@ -165,7 +176,7 @@ def test_a_table_of_the_gdf_builder_is_understood(v1: Path) -> None:
 
 def test_a_folder_without_lists_or_patches_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no lists"):
-        bigearthnet.read_metadata(tmp_path)
+        bigearthnet_lists.read(tmp_path)
     with pytest.raises(FileNotFoundError, match="no BigEarthNet patches"):
         bigearthnet.read(tmp_path, 1)
 
@@ -202,9 +213,67 @@ def test_real_patches_have_their_published_labels_and_splits(shared_data: Path, 
         assert set(rows[name].labels) == set(line["labels_19"].split("|"))
 
 
+def test_all_bands_of_real_patches_are_read_as_the_service_reads_them(shared_data: Path, tmp_path: Path) -> None:
+    bands = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12")
+    ben = shared_data / "bigearthnet" / "v1"
+    assert store.write(tmp_path, bigearthnet.read(ben, 1, bands=bands, divisor=4000)) == []
+    made = Store.open(tmp_path)
+    spec = InputSpec(bands, 120, 10, 4000)
+    for image, row in zip(made.images, made.rows, strict=True):
+        files = [ben / row.patch_id / f"{row.patch_id}_{band}.tif" for band in bands]
+        tile = [TileFile(file.read_bytes(), band) for file, band in zip(files, bands, strict=True)]
+        (patch,) = read_tile(tile, spec, ReadOptions())
+        assert np.array_equal(image, patch.pixels)
+        assert patch.facts.valid_fraction == 1
+    assert made.images.std((0, 1, 2)).min() > 5
+
+
 def test_real_v2_patches_are_read_without_labels(shared_data: Path, tmp_path: Path) -> None:
     store.write(tmp_path, bigearthnet.read(shared_data / "bigearthnet" / "v2", 2))
     made = Store.open(tmp_path)
     assert made.images.shape == (3, 120, 120, 3)
     assert made.card.labels == ()
     assert made.images.std() > 5
+
+
+def test_preparation_killed_with_minus_9_goes_on_and_ends_as_an_unbroken_one(v1: Path) -> None:
+    for i in range(6, 300):
+        name, like = f"S2A_MSIL2A_20170613T101031_0_{i}", NAMES[i % 6]
+        (v1 / "ben" / name).mkdir()
+        for file in (v1 / "ben" / like).iterdir():
+            (v1 / "ben" / name / file.name.replace(like, name)).write_bytes(file.read_bytes())
+    command = [sys.executable, str(ROOT / "training/run.py"), "prepare", "bigearthnet-v1", str(v1 / "ben"), "--out"]
+    subprocess.run([*command, str(v1 / "unbroken")], check=True)
+
+    # A pipe in place of a late band holds its reader there until it is killed.
+    last = Store.open(v1 / "unbroken").rows[-1].patch_id
+    held = v1 / "ben" / last / f"{last}_B03.tif"
+    content = held.read_bytes()
+    held.unlink()
+    os.mkfifo(held)
+    killed = subprocess.Popen([*command, str(v1 / "killed")])
+    progress = v1 / "killed" / "progress.jsonl"
+    end = time.monotonic() + 60
+    while not progress.exists() or progress.read_text().count("\n") < store.CHECKPOINT_EVERY:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    held.unlink()
+    held.write_bytes(content)
+
+    again = subprocess.run([*command, str(v1 / "killed")], check=True, capture_output=True, text=True)
+    assert f"{store.CHECKPOINT_EVERY}/300" in again.stderr
+    for name in ("images.npy", "index.parquet"):
+        assert (v1 / "killed" / name).read_bytes() == (v1 / "unbroken" / name).read_bytes()
+
+
+def test_patches_read_in_the_decode_processes_of_the_service_are_the_same(v1: Path) -> None:
+    patches = [PatchFolder(v1 / "ben" / name, Facts()) for name in NAMES[:3]]
+    (v1 / "ben" / NAMES[1] / f"{NAMES[1]}_B03.tif").write_bytes(b"II*\0")
+    reader = PatchReader(RGB, 1)
+    alone, together = list(reader.one_by_one(patches)), reader(patches)
+    assert [entry.reason for entry in alone] == [entry.reason for entry in together]
+    assert [entry.reason is None for entry in alone] == [True, False, True]
+    assert [entry.rows for entry in alone] == [entry.rows for entry in together]
+    assert np.array_equal(alone[0].images, together[0].images)
