@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from service.imagery.bands import share_of_haze
 
+CACHE = 200_000  # pixels of crops that a transform works on at a time: some 2 MB
 GREY = (0.299, 0.587, 0.114)  # ITU-R 601-2, as Pillow
 
 
@@ -68,19 +69,21 @@ class Chance:
     """Random draws on one device that depend on the seed alone.
 
     They are made for every image of a batch, of which `share` is this process's part: an image gets the same
-    draws however many processes share the batch.
+    draws however many processes share the batch. Several draws for each image are drawn view after view.
     """
 
     def __init__(self, seed: int, device: torch.device, batch: int | None = None, share: slice = slice(None)) -> None:
         self.device = device
+        self._seed, self._batch, self._share = seed, batch, share
         self._generator = torch.Generator(device).manual_seed(seed)
         self._order = random.Random(seed)
-        self._batch, self._share = batch, share
 
     def uniform(self, low: float, high: float, count: int, *shape: int) -> Tensor:
-        """Float32 in low … high for `count` images of this share: count × shape."""
-        drawn = torch.rand((self._batch or count, *shape), generator=self._generator, device=self.device)
-        return drawn[self._share] * (high - low) + low
+        """Float32 in low … high, count × shape, for `count` crops: all images of this share in as many views."""
+        batch = self._batch or count
+        views = count // len(range(batch)[self._share])
+        drawn = torch.rand((views, batch, *shape), generator=self._generator, device=self.device)
+        return drawn[:, self._share].flatten(0, 1) * (high - low) + low
 
     def with_probability(self, probability: float, count: int) -> Tensor:
         """count booleans."""
@@ -90,6 +93,14 @@ class Chance:
         """0 … count − 1, shuffled."""
         return self._order.sample(range(count), count)
 
+    def parts(self, count: int, size: int) -> Iterator[tuple[slice, Chance]]:
+        """`count` images of this share, `size` at a time, each part with a chance that draws from the start."""
+        batch, first = self._batch or count, self._share.start or 0
+        for start in range(0, count, size):
+            part = slice(start, min(start + size, count))
+            own = slice(first + part.start, first + part.stop)
+            yield part, Chance(self._seed, self.device, batch, own)
+
 
 @cache
 def constant(values: tuple[float, ...], device: torch.device) -> Tensor:
@@ -98,24 +109,39 @@ def constant(values: tuple[float, ...], device: torch.device) -> Tensor:
 
 
 def multi_crop(
-    images: Tensor, bands: Sequence[str], views: Views, recipe: Recipe, chance: Chance
+    images: Tensor,
+    bands: Sequence[str],
+    views: Views,
+    recipe: Recipe,
+    chance: Chance,
+    mean: tuple[float, ...] = (0.0,),
+    std: tuple[float, ...] = (1.0,),
 ) -> tuple[Tensor, Tensor]:
-    """Two global and some local crops of each image.
+    """Two global and some local crops of each image, less `mean` and by `std` of each band or of all.
 
-    `images` is N × H × W × C uint8, `bands` names its C bands. Gives 2N × C × global_px² and
-    (local_crops · N) × C × local_px², float32 in 0–1, all first crops before all second crops.
+    `images` is N × H × W × C uint8, `bands` names its C bands. Gives 2N × C × global_px² and (local_crops · N) × C ×
+    local_px², all first crops before all second ones; float32, in 0–1 unless normalised.
     """
-    pixels = images.permute(0, 3, 1, 2).float() / 255
-    air = constant(tuple(share_of_haze(bands)), pixels.device)
-    big = [
-        crop(pixels, air, views.global_px, views.global_scale, recipe, recipe.blur[i], i * recipe.solarize, chance)
-        for i in (0, 1)
-    ]
-    small = [
-        crop(pixels, air, views.local_px, views.local_scale, recipe, recipe.blur[2], 0, chance)
-        for _ in range(views.local_crops)
-    ]
-    return torch.cat(big), torch.cat(small) if small else pixels[:0]
+    n, count = len(images), images.shape[-1]
+    air = constant(tuple(share_of_haze(bands)), images.device)
+    factor = constant(tuple(1 / s for s in std), images.device).view(-1, 1, 1)
+    less = constant(tuple(-m / s for m, s in zip(mean, std, strict=True)), images.device).view(-1, 1, 1)
+    big = torch.empty(2, n, count, views.global_px, views.global_px, device=images.device)
+    small = torch.empty(views.local_crops, n, count, views.local_px, views.local_px, device=images.device)
+    # A CPU takes as many at a time as its cache holds: the steps of a transform then pass through no memory.
+    at_once = n if images.is_cuda else max(CACHE // views.global_px**2, 1)
+    for part, own in chance.parts(n, at_once):
+        pixels = images[part].permute(0, 3, 1, 2).float() / 255
+        for i in (0, 1):
+            blur, solarized = recipe.blur[i], i * recipe.solarize
+            found = crop(pixels, air, views.global_px, views.global_scale, recipe, blur, solarized, own)
+            torch.addcmul(less, found, factor, out=big[i, part])
+        if views.local_crops:
+            found = crop(
+                pixels, air, views.local_px, views.local_scale, recipe, recipe.blur[2], 0, own, views.local_crops
+            )
+            torch.addcmul(less, found.unflatten(0, (views.local_crops, -1)), factor, out=small[:, part])
+    return big.flatten(0, 1), small.flatten(0, 1)
 
 
 def crop(
@@ -127,9 +153,10 @@ def crop(
     blur_p: float,
     solarize_p: float,
     chance: Chance,
+    views: int = 1,
 ) -> Tensor:
-    """One crop of each image, N × C × size × size in 0–1, through every transform of the recipe."""
-    x = random_resized_crop(pixels, size, scale, recipe.orientations, chance)
+    """`views` crops of each image, (views · N) × C × size × size in 0–1, through every transform of the recipe."""
+    x = random_resized_crop(pixels, size, scale, recipe.orientations, chance, views)
     x = gain_and_offset(x, recipe.gain, recipe.offset, chance)
     x = haze(x, recipe.haze, air, chance)
     x = colour_jitter(x, recipe, chance)
@@ -139,14 +166,14 @@ def crop(
 
 
 def random_resized_crop(
-    pixels: Tensor, size: int, scale: tuple[float, float], orientations: bool, chance: Chance
+    pixels: Tensor, size: int, scale: tuple[float, float], orientations: bool, chance: Chance, views: int = 1
 ) -> Tensor:
     """torchvision's RandomResizedCrop with ratio (3/4, 4/3) and Pillow's antialiased bicubic, then flips.
 
     A separable resize is a matrix product from the left and one from the right; flips reverse the
     matrices' rows. A box that would not fit is cut to the image, where torchvision draws again.
     """
-    n, _, height, width = pixels.shape
+    n, (height, width) = views * len(pixels), pixels.shape[2:]
     area = height * width * chance.uniform(*scale, n)
     ratio = torch.exp(chance.uniform(math.log(3 / 4), math.log(4 / 3), n))
     w = (area * ratio).sqrt().round().clamp(1, width)
@@ -160,7 +187,7 @@ def random_resized_crop(
     out = separable(pixels, rows, columns)
     if orientations:
         out = torch.where(chance.with_probability(0.5, n)[:, None, None, None], out.transpose(2, 3), out)
-    return out.clamp(0, 1)
+    return out.clamp_(0, 1)
 
 
 def bicubic_weights(start: Tensor, length: Tensor, n_in: int, n_out: int) -> Tensor:
@@ -170,20 +197,40 @@ def bicubic_weights(start: Tensor, length: Tensor, n_in: int, n_out: int) -> Ten
     the rest add up to one.
     """
     scale = length / n_out
-    centre = start[:, None] + (torch.arange(n_out, device=start.device) + 0.5) * scale[:, None]
+    width = scale.clamp(min=1)[:, None]
+    centre = (start[:, None] + (torch.arange(n_out, device=start.device) + 0.5) * scale[:, None]) / width
     at = torch.arange(n_in, device=start.device)
-    t = ((at + 0.5) - centre[..., None]).abs() / scale.clamp(min=1)[:, None, None]
-    near = (1.5 * t - 2.5) * t * t + 1
-    far = ((-0.5 * t + 2.5) * t - 4) * t + 2
-    weights = torch.where(t < 1, near, torch.where(t < 2, far, 0))
-    inside = (at >= start[:, None, None]) & (at < (start + length)[:, None, None])
-    weights = weights * inside
+    t = ((at + 0.5) / width)[:, None] - centre[..., None]
+    t = t.abs_().clamp_(max=2)  # where the kernel is zero
+    near = (1.5 * t).sub_(2.5).mul_(t).mul_(t).add_(1)
+    far = (-0.5 * t).add_(2.5).mul_(t).sub_(4).mul_(t).add_(2)
+    inside = (at >= start[:, None]) & (at < (start + length)[:, None])
+    weights = torch.where(t < 1, near, far).mul_(inside[:, None])
     return weights / weights.sum(-1, keepdim=True)
 
 
 def separable(pixels: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """rows · image · columnsᵀ for each image and band."""
-    return rows[:, None] @ pixels @ columns[:, None].transpose(2, 3)
+    """rows · image · columnsᵀ for each band of each image, once for all images, then once more for as many.
+
+    (views · N) × C × H × W of N images; float32, also where autocast multiplies in bfloat16.
+    """
+    columns = columns.transpose(1, 2).unflatten(0, (-1, len(pixels)))
+    across = (pixels.flatten(1, 2) @ columns).flatten(0, 1).unflatten(1, pixels.shape[1:3])
+    found: Tensor = rows[:, None] @ across
+    return found.float()
+
+
+def where(on: Tensor, change: Callable[..., Tensor], x: Tensor, *of_each: Tensor) -> Tensor:
+    """`change(x, *of_each)` for the images that are `on`, the others as they are.
+
+    A CPU changes those alone; on a GPU asking which they are would mean to wait for it, so it changes all.
+    """
+    if x.is_cuda:
+        return torch.where(on[:, None, None, None], change(x, *of_each), x)
+    chosen = on.nonzero().squeeze(1)
+    if len(chosen):
+        x = x.index_copy(0, chosen, change(x[chosen], *(one[chosen] for one in of_each)))
+    return x
 
 
 def gain_and_offset(x: Tensor, gain: float, offset: float, chance: Chance) -> Tensor:
@@ -214,80 +261,78 @@ def colour_jitter(x: Tensor, recipe: Recipe, chance: Chance) -> Tensor:
     """
     n, bands = x.shape[:2]
     on = chance.with_probability(0.8, n)
+    strengths = (recipe.brightness, recipe.contrast, recipe.saturation)
+    factors = [chance.uniform(1 - s, 1 + s, n, 1, 1, 1) for s in strengths]
+    shift = chance.uniform(-recipe.hue, recipe.hue, n)
+    order = chance.order(4)
 
-    def factor(strength: float) -> Tensor:
-        drawn = chance.uniform(1 - strength, 1 + strength, n)
-        return torch.where(on, drawn, 1.0)[:, None, None, None]
+    def jittered(x: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor, shift: Tensor) -> Tensor:
+        for step in order:
+            if step == 0 and recipe.brightness:
+                x = (x * brightness).clamp_(0, 1)
+            elif step == 1 and recipe.contrast:
+                x = torch.lerp(grey(x).mean((2, 3), keepdim=True), x, contrast).clamp_(0, 1)
+            elif step == 2 and recipe.saturation and bands == 3:
+                x = torch.lerp(grey(x), x, saturation).clamp_(0, 1)
+            elif step == 3 and recipe.hue and bands == 3:
+                x = turn_hue(x, shift)
+        return x
 
-    for step in chance.order(4):
-        if step == 0 and recipe.brightness:
-            x = (x * factor(recipe.brightness)).clamp(0, 1)
-        elif step == 1 and recipe.contrast:
-            x = _blend(x, grey(x).mean((2, 3), keepdim=True), factor(recipe.contrast))
-        elif step == 2 and recipe.saturation and bands == 3:
-            x = _blend(x, grey(x), factor(recipe.saturation))
-        elif step == 3 and recipe.hue and bands == 3:
-            shift = chance.uniform(-recipe.hue, recipe.hue, n)
-            x = turn_hue(x, torch.where(on, shift, 0.0))
-    return x
-
-
-def _blend(x: Tensor, other: Tensor, factor: Tensor) -> Tensor:
-    return (x * factor + other * (1 - factor)).clamp(0, 1)
+    return where(on, jittered, x, *factors, shift)
 
 
 def grey(x: Tensor) -> Tensor:
     """N × 1 × H × W: ITU-R 601-2 luma of three bands, else the mean of all."""
     if x.shape[1] != 3:
         return x.mean(1, keepdim=True)
-    return (x * constant(GREY, x.device).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    red, green, blue = x.split(1, 1)
+    return torch.add(red * GREY[0], green, alpha=GREY[1]).add_(blue, alpha=GREY[2])
 
 
 def turn_hue(x: Tensor, shift: Tensor) -> Tensor:
     """Hue in HSV turned by `shift` (1 is the full circle), per image."""
-    value, brightest = x.max(1)
-    chroma = value - x.amin(1)
     red, green, blue = x.unbind(1)
-    safe = chroma.clamp(min=1e-8)
+    value, least = x.amax(1), x.amin(1)
+    chroma = value - least
     hue = torch.where(
-        brightest == 0,
-        (green - blue) / safe,
-        torch.where(brightest == 1, (blue - red) / safe + 2, (red - green) / safe + 4),
+        red == value,
+        green - blue,
+        torch.where(green == value, (blue - red).add_(chroma, alpha=2), (red - green).add_(chroma, alpha=4)),
     )
-    hue = hue + 6 * shift.view(-1, 1, 1)
-
-    def band(offset: int) -> Tensor:
-        k = (hue + offset) % 6
-        return value - chroma * torch.minimum(k, 4 - k).clamp(0, 1)
-
-    return torch.stack([band(5), band(3), band(1)], 1)
+    hue = hue.div_(chroma.clamp(min=1e-8)).add_(6 * shift.view(-1, 1, 1)).remainder_(6)
+    out = torch.empty_like(x)
+    torch.addcmul(least, chroma, (hue - 3).abs_().sub_(1).clamp_(0, 1), out=out[:, 0])
+    torch.addcmul(least, chroma, (hue - 2).abs_().neg_().add_(2).clamp_(0, 1), out=out[:, 1])
+    torch.addcmul(least, chroma, (hue - 4).abs_().neg_().add_(2).clamp_(0, 1), out=out[:, 2])
+    return out
 
 
 def random_grey(x: Tensor, probability: float, chance: Chance) -> Tensor:
     """All bands alike, with this probability."""
     if probability == 0:
         return x
-    on = chance.with_probability(probability, len(x))[:, None, None, None]
-    return torch.where(on, grey(x).expand_as(x), x)
+    return where(chance.with_probability(probability, len(x)), lambda x: grey(x).expand_as(x), x)
 
 
 def random_blur(x: Tensor, probability: float, chance: Chance) -> Tensor:
     """Gaussian blur with a standard deviation of U(0.1, 2) pixels, with this probability."""
     if probability == 0:
         return x
-    n, _, size, _ = x.shape
-    sigma = chance.uniform(0.1, 2.0, n)
-    on = chance.with_probability(probability, n)
-    at = torch.arange(size, device=x.device)
-    weights = torch.exp(-0.5 * ((at - at[:, None]) / sigma[:, None, None]) ** 2)
-    weights = weights / weights.sum(-1, keepdim=True)
-    weights = torch.where(on[:, None, None], weights, torch.eye(size, device=x.device))
-    return separable(x, weights, weights)
+    sigma, on = chance.uniform(0.1, 2.0, len(x)), chance.with_probability(probability, len(x))
+    at = torch.arange(x.shape[-1], device=x.device)
+    distances = (at - at[:, None]).abs()
+
+    def blurred(x: Tensor, sigma: Tensor) -> Tensor:
+        weights = torch.exp(-0.5 * (at / sigma[:, None]) ** 2)[:, distances]
+        weights = weights / weights.sum(-1, keepdim=True)
+        return separable(x, weights, weights)
+
+    return where(on, blurred, x, sigma)
 
 
 def solarize(x: Tensor, probability: float, chance: Chance) -> Tensor:
     """Values from one half up are inverted, with this probability."""
     if probability == 0:
         return x
-    on = chance.with_probability(probability, len(x))[:, None, None, None]
-    return torch.where(on & (x >= 128 / 255), 1 - x, x)
+    on = chance.with_probability(probability, len(x))
+    return where(on, lambda x: torch.where(x >= 128 / 255, 1 - x, x), x)

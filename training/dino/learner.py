@@ -63,7 +63,7 @@ class Learner:
         crops, views = ((big, small), (2, config.local_crops)) if len(small) else ((big,), (2,))
         depth = len(self.student.backbone.blocks)
         kept = [drop_path(config.drop_path, depth, count, images, chance) for count in views if config.drop_path]
-        with self._autocast():
+        with self.autocast():
             with torch.no_grad():
                 features = self._embed(big)
                 teacher = self.teacher.head(features)
@@ -111,11 +111,12 @@ class Learner:
     @torch.inference_mode()
     def embed(self, images: Tensor) -> Tensor:
         """Embeddings of the teacher: N × C × H × W, normalised, to N × dim."""
-        with self._autocast():
+        with self.autocast():
             embeddings: Tensor = self.teacher.backbone(images.to(self.device, self.centre.dtype)).float()
         return embeddings
 
-    def _autocast(self) -> AbstractContextManager[Any]:
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Within, products of matrices are bfloat16 if the run's arithmetic is."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.dtype == "bfloat16")
 
 

@@ -54,7 +54,7 @@ def drop_path(rate: float, depth: int, views: int, images: int, chance: Chance) 
     by image, not from torch's own generator, so that it does not matter which process has an image.
     """
     rates = torch.linspace(0, rate, depth).to(chance.device, non_blocking=True).view(depth, 1, 1)
-    drawn = torch.cat([chance.uniform(0, 1, images, depth, 2) for _ in range(views)]).permute(1, 2, 0)
+    drawn = chance.uniform(0, 1, views * images, depth, 2).permute(1, 2, 0)
     return ((drawn >= rates) / (1 - rates))[..., None, None]
 
 

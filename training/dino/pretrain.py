@@ -16,7 +16,7 @@ from training import device
 from training.board import Board
 from training.dino import checkpoint, curve, feed, weights
 from training.dino.config import Config
-from training.dino.crops import RECIPES, Chance, constant, multi_crop
+from training.dino.crops import RECIPES, Chance, multi_crop
 from training.dino.health import Health
 from training.dino.learner import Learner
 from training.distributed import Workers
@@ -102,8 +102,7 @@ class Pretraining:
             for own in images:
                 if self.step % (knn_every * self.steps_an_epoch) == 0:
                     self._watch()
-                chance = Chance(seed_of_step(config.seed, self.step), workers.device, config.batch, self._share)
-                figures = self.learner.learn(self.step, *self._crops(own, chance), chance)
+                figures = self.learner.learn(self.step, *self._crops(own, self._chance("crops")), self._chance("paths"))
                 self.step += 1
                 if self.step % LOG_EVERY == 0 or self.step == self.steps:
                     now, done = time.monotonic(), (self.step - logged) * config.batch
@@ -121,12 +120,18 @@ class Pretraining:
         self._watch()
         self.save()
 
+    def _chance(self, purpose: str) -> Chance:
+        seed = seed_of_step(self.config.seed, self.step, purpose)
+        return Chance(seed, self.workers.device, self.config.batch, self._share)
+
     def _crops(self, images: Tensor, chance: Chance) -> tuple[Tensor, Tensor]:
-        """Normalised crops of this process's images."""
-        config, dtype = self.config, self.learner.centre.dtype
-        mean, std = (constant(figures, images.device).view(1, -1, 1, 1) for figures in config.mean_and_std)
-        big, small = multi_crop(images, config.bands, config.views, RECIPES[config.recipe], chance)
-        return ((big - mean) / std).to(dtype), ((small - mean) / std).to(dtype)
+        """Normalised crops of this process's images, in the learner's arithmetic."""
+        config, learner = self.config, self.learner
+        with learner.autocast():
+            big, small = multi_crop(
+                images, config.bands, config.views, RECIPES[config.recipe], chance, *config.mean_and_std
+            )
+        return big.to(learner.centre.dtype), small.to(learner.centre.dtype)
 
     def _mean(self, figures: Mapping[str, Tensor | float]) -> dict[str, float]:
         """Figures as numbers, those of the device as their mean over all processes. Waits for the device."""
@@ -151,6 +156,6 @@ class Pretraining:
             self._log({"step": self.step, "epoch": epoch, "store": store.card.name, "knn_accuracy": accuracy})
 
 
-def seed_of_step(seed: int, step: int) -> int:
-    """Seed of all draws of a step: 32 bits, as torch keeps no more of them on a CPU."""
-    return int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
+def seed_of_step(seed: int, step: int, purpose: str = "") -> int:
+    """Seed of the draws of a step for one purpose: 32 bits, as torch keeps no more of them on a CPU."""
+    return int(np.random.SeedSequence([seed, step, *purpose.encode()]).generate_state(1)[0])
