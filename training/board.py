@@ -9,16 +9,18 @@ PLACE = ("step", "epoch", "store")  # where a record stands; all else in it is d
 
 
 class Board:
-    """Events in a folder, from `from_step` on; does nothing where TensorBoard is not installed.
+    """Events in a folder, from `from_step` on; does nothing where TensorBoard is not installed, or if not `kept`.
 
     Events of later steps that are there already are of a run that was killed: TensorBoard then drops them.
     """
 
-    def __init__(self, folder: Path, from_step: int) -> None:
+    def __init__(self, folder: Path, from_step: int, kept: bool = True) -> None:
+        self._writer = None
+        if not kept:
+            return
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
-            self._writer = None
             return
         # Runs forget what comes after their checkpoint and keep what was logged at its step; at 0 there is none.
         self._writer = SummaryWriter(folder, purge_step=from_step + 1 if from_step else 0)

@@ -7,14 +7,19 @@ import importlib.util
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
+from uuid import uuid4
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
 
 BACKENDS = ("auto", "nccl", "gloo", "smddp")
 SMDDP = "smdistributed.dataparallel.torch.torch_smddp"  # importing it makes the backend known to torch
@@ -155,6 +160,32 @@ class Workers:
 ALONE = Workers(Place(), torch.device("cpu"))
 
 
+def fresh(store: Store, place: Place) -> Store:
+    """A part of torchrun's store that nobody wrote to before.
+
+    torchrun keeps its store when it starts workers again, with the addresses of those that are dead; who reads
+    them waits for nobody. So each process says hello under a name of its own making, and the first tells those
+    whom it hears under which prefix they meet, until all have answered there.
+    """
+    prefix, others = uuid4().hex, range(1, place.world)
+    if place.rank > 0:
+        name = prefix
+        store.set(f"hello/{place.rank}", name)
+        store.wait([f"meet/{name}"], TIMEOUT)
+        prefix = store.get(f"meet/{name}").decode()
+        store.set(f"{prefix}/{place.rank}", "here")
+        return PrefixStore(prefix, store)
+    end = time.monotonic() + TIMEOUT.total_seconds()
+    while not store.check([f"{prefix}/{rank}" for rank in others]):
+        if time.monotonic() > end:
+            raise TimeoutError(f"not all of {place.world} processes came within {TIMEOUT}")
+        for rank in others:
+            if store.check([f"hello/{rank}"]):
+                store.set(f"meet/{store.get(f'hello/{rank}').decode()}", prefix)
+        time.sleep(0.02)
+    return PrefixStore(prefix, store)
+
+
 @contextmanager
 def started(backend: str, place: Place | None = None) -> Iterator[Workers]:
     """Within, this process is connected to the others. Each takes the device of its local rank.
@@ -174,7 +205,11 @@ def started(backend: str, place: Place | None = None) -> Iterator[Workers]:
     os.environ.update(address(os.environ))
     if chosen == "smddp":
         importlib.import_module(SMDDP)
-    dist.init_process_group(chosen, rank=place.rank, world_size=place.world, timeout=TIMEOUT)
+    where: dict[str, Any] = {"rank": place.rank, "world_size": place.world, "timeout": TIMEOUT}
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        store, _, _ = next(rendezvous("env://", place.rank, place.world, timeout=TIMEOUT))
+        where["store"] = fresh(store, place)
+    dist.init_process_group(chosen, **where)
     if place.rank == 0:
         print(f"{place.world} processes over {chosen} on {device.type}", file=sys.stderr, flush=True)
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from service.model.artifact import (
 )
 from training.dino import checkpoint
 from training.dino.config import Config
-from training.probe.evaluate import FIGURES
+from training.probe.evaluate import FIGURES, with_interval
 from training.probe.train import teacher
 from training.runs import Run
 from training.stores.store import Store
@@ -45,6 +45,7 @@ def package(run: Run, out: Path, name: str, version: str, description: str, divi
     probe = json.loads((run.probe / "probe.json").read_text())
     store = Store.open(Path(probe["store_path"]))
     own = _measured(run, probe)
+    tested = next((entry for entry in own if entry["store"] == probe["store"] and "per_label" in entry), {})
     mean, std = config.mean_and_std
     step, file = newest
     manifest = Manifest(
@@ -65,8 +66,8 @@ def package(run: Run, out: Path, name: str, version: str, description: str, divi
             std=std,
         ),
         head=HeadSpec(features=probe["features"]),
-        labels=tuple(Label(**label | _average_precision(label, probe["store"], own)) for label in probe["labels"]),
-        groups=tuple(Group(**group | _average_precision(group, probe["store"], own)) for group in probe["groups"]),
+        labels=tuple(Label(**label | _average_precision(label, tested)) for label in probe["labels"]),
+        groups=tuple(Group(**group | _average_precision(group, tested)) for group in probe["groups"]),
         training=Training(
             stores=(*config.stores, f"{store.card.name} (probe)"),
             images=config.images,
@@ -74,11 +75,14 @@ def package(run: Run, out: Path, name: str, version: str, description: str, divi
             seed=config.seed,
             commit=_commit(),
         ),
-        metrics=tuple(own),
+        metrics=tuple(_without_curves(entry) for entry in own),
         files={},
     )
     weights = {key: tensor.half().numpy() for key, tensor in checkpoint.teacher_backbone(file).items()}
-    for_people = {"card.md": card(manifest).encode(), "report/curve.png": run.curve.read_bytes()}
+    for_people = {
+        "card.md": card(manifest, tested.get("per_label_interval", {})).encode(),
+        "report/curve.png": run.curve.read_bytes(),
+    }
     return save(out, manifest, weights, load_file(run.head), for_people)
 
 
@@ -89,15 +93,24 @@ def _measured(run: Run, probe: Mapping[str, Any]) -> list[dict[str, Any]]:
     if (probe["representation"], probe["head_sha256"]) != (key, digest):
         raise ValueError(f"{run.path}: the probe was fitted on other weights than the newest; run probe again")
     entries = json.loads(run.evaluation.read_text()) if run.evaluation.exists() else []
-    own = [entry for entry in entries if entry["key"] == key]
+    own = [entry for entry in entries if entry["key"] == key and _protocol(entry) == _protocol(probe)]
     if entries and not own:
-        raise ValueError(f"{run.path}: the evaluation is of other weights or features; run evaluate again")
+        raise ValueError(f"{run.path}: the evaluation is of other weights, features or fit; run evaluate again")
     return own
 
 
-def _average_precision(part: Mapping[str, Any], store: str, own: list[dict[str, Any]]) -> dict[str, float | None]:
-    tested = [entry["per_label"].get(part["name"]) for entry in own if entry["store"] == store and "per_label" in entry]
-    return {"average_precision": tested[0] if tested else None}
+def _protocol(said: Mapping[str, Any]) -> tuple[Any, Any]:
+    return said.get("fit"), said.get("balance")
+
+
+def _average_precision(part: Mapping[str, Any], tested: Mapping[str, Any]) -> dict[str, float | None]:
+    return {"average_precision": tested.get("per_label", {}).get(part["name"])}
+
+
+def _without_curves(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry of the evaluation with the errors of its calibration alone: the curves are the report's."""
+    errors = {key: value for key, value in entry.get("calibration", {}).items() if isinstance(value, float)}
+    return {**entry, "calibration": errors} if errors else dict(entry)
 
 
 def _commit() -> str | None:
@@ -110,8 +123,8 @@ def _commit() -> str | None:
     return done.stdout.strip() or None
 
 
-def card(manifest: Manifest) -> str:
-    """The model card: what it is, learnt from, can and cannot tell."""
+def card(manifest: Manifest, intervals: Mapping[str, Sequence[float] | None]) -> str:
+    """The model card: what it is, learnt from, can and cannot tell. `intervals` are of average precision, by name."""
     direct = [label for label in manifest.labels if label.is_answered]
     grouped = [label.name for label in manifest.labels if label.supervision == ("group",)]
     untold = [label.name for label in manifest.labels if not label.supervision]
@@ -123,26 +136,38 @@ def card(manifest: Manifest) -> str:
         f"{training.epochs:.1f} epochs, seed {training.seed}. {manifest.attribution.rstrip('.')}."
     )
     lines += ["", "## Tells", "", "| label | supervision | average precision | threshold |", "|---|---|---|---|"]
-    lines += [_told(part.name, "direct", part.average_precision, part.threshold) for part in direct]
+    lines += [_told(label, label.name, "direct", intervals) for label in direct]
     lines += [
-        _told(f"{group.name} ({', '.join(group.members)})", "group", group.average_precision, group.threshold)
-        for group in manifest.groups
+        _told(group, f"{group.name} ({', '.join(group.members)})", "group", intervals) for group in manifest.groups
     ]
     if grouped:
         lines += ["", f"Only within a group, null on their own: {', '.join(grouped)}."]
     if untold:
         lines += ["", f"Never seen, null in answers: {', '.join(untold)}."]
-    lines += ["", "## Measured", ""]
-    for entry in manifest.metrics:
-        figures = ", ".join(
-            f"{FIGURES.get(key, key)} {value:.3f}" for key, value in entry.items() if isinstance(value, float)
+    never = [label.name for label in direct if label.threshold is None]
+    if never := never + [group.name for group in manifest.groups if group.threshold is None]:
+        lines += ["", f"Answered with a probability but never listed, for lack of a threshold: {', '.join(never)}."]
+    lines += ["", "## Measured", "", "In brackets 95 % bootstrap intervals over the images of the split.", ""]
+    return "\n".join([*lines, *map(_figures, manifest.metrics)]) + "\n"
+
+
+def _told(part: Label | Group, name: str, supervision: str, intervals: Mapping[str, Sequence[float] | None]) -> str:
+    precision = (
+        "" if part.average_precision is None else with_interval(part.average_precision, intervals.get(part.name))
+    )
+    threshold = "" if part.threshold is None else f"{part.threshold:.3f}"
+    return f"| {name} | {supervision} | {precision} | {threshold} |"
+
+
+def _figures(entry: Mapping[str, Any]) -> str:
+    """A line for an entry of the evaluation."""
+    figures = [
+        f"{title} {with_interval(entry[key], entry.get(f'{key}_interval'))}"
+        for key, title in FIGURES.items()
+        if key in entry
+    ]
+    if errors := entry.get("calibration"):
+        figures.append(
+            f"expected calibration error {errors['ece_before']:.3f} before calibration, {errors['ece_after']:.3f} after"
         )
-        lines.append(f"- {entry['store']}, {entry['split']} split, {entry['n']} images: {figures}")
-    return "\n".join(lines) + "\n"
-
-
-def _told(name: str, supervision: str, precision: float | None, threshold: float | None) -> str:
-    def number(value: float | None) -> str:
-        return "" if value is None else f"{value:.3f}"
-
-    return f"| {name} | {supervision} | {number(precision)} | {number(threshold)} |"
+    return f"- {entry['store']}, {entry['split']} split, {entry['n']} images: {', '.join(figures)}"

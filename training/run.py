@@ -210,6 +210,9 @@ def _add_learning(command: argparse.ArgumentParser) -> None:
     command.add_argument("--checkpoint-minutes", type=float, default=10.0)
     command.add_argument("--seed", type=int, default=0)
     command.add_argument(
+        "--init", default="", help="first weights of the backbone: a .pth or .safetensors file, or timm's name of some"
+    )
+    command.add_argument(
         "--dtype",
         choices=["auto", "bfloat16", "float32", "float64"],
         default="auto",
@@ -259,6 +262,7 @@ def _pretrain(asked: argparse.Namespace) -> int:
             images=sum(map(len, positions)),
             bands=stores[0].card.bands,
             seed=asked.seed,
+            init=asked.init,
             dtype=workers.from_first(lambda: dtype().encode()).decode() if asked.dtype == "auto" else asked.dtype,
             **learning,
         )
@@ -271,13 +275,50 @@ def _pretrain(asked: argparse.Namespace) -> int:
     return 0
 
 
+def _add_protocol(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--features", choices=["cls", "cls4"], default=argparse.SUPPRESS,
+        help="cls token of the last block, or of the last four (default: cls, and cls4 with --fit reference)",
+    )  # fmt: skip
+    command.add_argument(
+        "--fit", choices=["exact", "reference"], default="exact",
+        help="L-BFGS with the best of some penalties, or DINO's protocol: SGD and a cosine over 100 epochs",
+    )  # fmt: skip
+    command.add_argument(
+        "--balance", choices=["none", "inverse"], default="none",
+        help="inverse: rare labels count more while they are learnt, and are brought back afterwards",
+    )  # fmt: skip
+
+
+def _protocol(asked: argparse.Namespace) -> tuple[str, Any]:
+    """Features and protocol that were asked for."""
+    from training.probe.protocol import Protocol
+
+    kind = getattr(asked, "features", "cls4" if asked.fit == "reference" else "cls")
+    return kind, Protocol(asked.fit, asked.balance)
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 < share <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not over 0 and up to 1")
+    return share
+
+
 def _add_probe(commands: Any) -> None:
     command = _command(commands, "probe", "fit a linear head on the frozen backbone", _probe)
     command.add_argument("store", type=Path, metavar="STORE")
     command.add_argument("--run", type=Path, required=True)
+    _add_head(command)
+
+
+def _add_head(command: argparse.ArgumentParser) -> None:
+    _add_protocol(command)
     command.add_argument(
-        "--features", choices=["cls", "cls4"], default="cls", help="cls token of the last block, or of the last four"
-    )
+        "--precision", type=_share, default=argparse.SUPPRESS,
+        help="list a label from the lowest probability on with which it is right this often on the validation split, "
+        "such as 0.9, and never where there is none (default: from that of the best F1 on)",
+    )  # fmt: skip
 
 
 def _probe(asked: argparse.Namespace) -> int:
@@ -285,12 +326,13 @@ def _probe(asked: argparse.Namespace) -> int:
     from training.runs import Run
     from training.stores.store import Store
 
-    result = probe(Run(asked.run), Store.open(asked.store), asked.features)
+    result = probe(Run(asked.run), Store.open(asked.store), *_protocol(asked), getattr(asked, "precision", None))
     reached = result["validation"]
     print(f"{asked.run}: validation macro AP {reached['macro']:.3f}, micro AP {reached['micro']:.3f}")
-    for label in result["labels"]:
-        told = " and ".join(label["supervision"]) or "none: answered null"
-        print(f"  {label['name']}: {told}")
+    for part in (*result["labels"], *result["groups"]):
+        told = " and ".join(part.get("supervision", ["any of its members"])) or "none: answered null"
+        told += "" if part["threshold"] is None else f", listed from {part['threshold']:.3f} on"
+        print(f"  {part['name']}: {told}")
     return 0
 
 
@@ -298,40 +340,31 @@ def _add_evaluate(commands: Any) -> None:
     command = _command(commands, "evaluate", "compare representations on the test splits", _evaluate)
     command.add_argument("stores", type=Path, nargs="+", metavar="STORE")
     command.add_argument("--run", type=Path, required=True)
-    command.add_argument("--features", choices=["cls", "cls4"], default="cls")
+    _add_protocol(command)
     command.add_argument(
         "--rows", type=_names, default=EVALUATED,
-        help="statistics, untrained, ours, a .pth or .safetensors file, and any name that timm has weights of",
+        help="statistics; untrained; supervised, which is trained first, with the labels of the first store that has "
+        "any; ours; the folder of another run or of an artifact; a .pth or .safetensors file; any name that timm has "
+        "weights of",
     )  # fmt: skip
 
 
 def _evaluate(asked: argparse.Namespace) -> int:
-    from training.dino import weights
-    from training.dino.config import Config
     from training.files import write_json
-    from training.probe import evaluate, representations
-    from training.probe.train import FEATURES, require_bands, teacher
+    from training.probe import evaluate, rows
+    from training.probe.train import require_bands
     from training.runs import Run
     from training.stores.store import Store
 
     run = Run(asked.run)
-    config = Config.read(run)
-    figures = config.mean_and_std
+    kind, protocol = _protocol(asked)
     stores = [Store.open(path) for path in asked.stores]
     for store in stores:
         require_bands(run, store)
     entries = []
     for row in asked.rows:
-        if row == "statistics":
-            representation: representations.Representation = representations.ImageStatistics()
-        elif row == "untrained":
-            blocks = FEATURES[asked.features]
-            representation = representations.untrained(config.spec, len(config.bands), *figures, blocks)
-        elif row.endswith(weights.FILES):
-            representation = representations.of_file(Path(row), len(config.bands), *figures, FEATURES[asked.features])
-        else:
-            representation = teacher(run, asked.features) if row == "ours" else representations.Timm(row)
-        entries += [evaluate.evaluate(representation, store, run.features) for store in stores]
+        representation = rows.representation(row, run, stores, kind)
+        entries += [evaluate.evaluate(representation, store, run.features, protocol) for store in stores]
     write_json(run.evaluation, entries)
     print(evaluate.table(entries))
     for entry in entries:
@@ -405,7 +438,7 @@ def _add_refresh(commands: Any) -> None:
     )  # fmt: skip
     command.add_argument("--accept", action="store_true", help="put it in place whatever the gate says")
     _add_naming(command)
-    command.add_argument("--features", choices=["cls", "cls4"], default="cls", help="see probe")
+    _add_head(command)
     _add_learning(command)
 
 

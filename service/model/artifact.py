@@ -103,7 +103,9 @@ class Label(_Part):
     """One label. Without `direct` supervision it is answered null: the model cannot tell."""
 
     name: str
-    threshold: Probability | None = None  #: from the validation split; None where nothing is answered
+    threshold: Probability | None = (
+        None  #: from the validation split; None: never listed, unless a request says from when
+    )
     supervision: tuple[Literal["direct", "group"], ...] = ()
     average_precision: Probability | None = None
 

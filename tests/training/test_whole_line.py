@@ -56,7 +56,11 @@ def test_the_artifact_says_what_it_was_trained_and_measured_on(run: Path, mosaic
     assert {entry["store"] for entry in manifest.metrics} == {"eurosat", "eurosat-mosaics"}
     measured = next(entry for entry in manifest.metrics if "macro" in entry)
     assert manifest.labels[0].average_precision == measured["per_label"]["Urban fabric"]
+    assert measured["calibration"].keys() == {"ece_before", "ece_after"}  # the curves stay in the run
+    low, high = measured["per_label_interval"]["Urban fabric"]
     card = (run / "artifact" / "card.md").read_text()
+    assert f"| {manifest.labels[0].average_precision:.3f} ({low:.3f}–{high:.3f}) |" in card
+    assert "expected calibration error" in card
     assert "Never seen, null in answers: Complex cultivation patterns" in card
     assert (run / "artifact" / "report" / "curve.png").read_bytes() == (run / "curve.png").read_bytes()
 
@@ -136,6 +140,9 @@ def test_a_probe_or_an_evaluation_of_other_weights_is_not_packaged(
     (copy / "evaluation.json").write_text(json.dumps([{**entry, "key": "other"} for entry in entries]))
     assert command.main(package) == 1
     assert "run evaluate again" in capsys.readouterr().err
+    (copy / "evaluation.json").write_text(json.dumps([{**entry, "fit": "reference"} for entry in entries]))
+    assert command.main(package) == 1
+    assert "run evaluate again" in capsys.readouterr().err
     newest = checkpoint.latest(copy / "checkpoints")
     assert newest is not None
     weights = load_file(newest[1])
@@ -143,6 +150,24 @@ def test_a_probe_or_an_evaluation_of_other_weights_is_not_packaged(
     save_file(weights, newest[1])
     assert command.main(package) == 1
     assert "run probe again" in capsys.readouterr().err
+
+
+def test_labels_that_never_reach_a_precision_are_packaged_without_a_threshold(
+    run: Path, mosaics: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = Path(shutil.copytree(run, tmp_path / "copy"))
+    head = json.loads((copy / "probe" / "probe.json").read_text())["head_sha256"]
+    assert command.main(["probe", str(mosaics), "--run", str(copy), "--precision", "0.999"]) == 0
+    probe = json.loads((copy / "probe" / "probe.json").read_text())
+    assert (probe["precision"], probe["head_sha256"]) == (0.999, head)
+    probe["labels"][0]["threshold"] = None  # whatever this run can tell
+    (copy / "probe" / "probe.json").write_text(json.dumps(probe))
+    assert command.main(["package", "--run", str(copy), "--name", "copy"]) == 0
+    assert load(copy / "artifact").manifest.labels[0].threshold is None
+    assert "never listed, for lack of a threshold: Urban fabric" in (copy / "artifact" / "card.md").read_text()
+    with pytest.raises(SystemExit):
+        command.main(["probe", str(mosaics), "--run", str(copy), "--precision", "90"])
+    assert "90 is not over 0 and up to 1" in capsys.readouterr().err
 
 
 def test_a_store_of_other_bands_is_refused(

@@ -14,13 +14,16 @@ from training.files import replacing
 
 KEPT = 2
 
-Parts = Mapping[str, torch.nn.Module | torch.optim.Optimizer]
+Parts = Mapping[str, torch.nn.Module | torch.optim.Optimizer | Tensor]
 
 
-def save(folder: Path, step: int, parts: Parts, centre: Tensor) -> None:
+def save(folder: Path, step: int, parts: Parts) -> None:
     """Everything that the next step depends on; random draws depend on the step alone and need no saving."""
-    tensors = {"step": torch.tensor(step), "centre": centre}
+    tensors = {"step": torch.tensor(step)}
     for name, part in parts.items():
+        if isinstance(part, Tensor):
+            tensors[name] = part
+            continue
         if isinstance(part, torch.nn.Module):
             tensors |= {f"{name}.{key}": value for key, value in part.state_dict().items()}
             continue
@@ -41,10 +44,13 @@ def latest(folder: Path) -> tuple[int, Path] | None:
     return (int(found[-1].stem.removeprefix("step_")), found[-1]) if found else None
 
 
-def restore(saved: bytes, parts: Parts, centre: Tensor) -> int:
-    """Puts every part and the centre back as they were and returns the step."""
+def restore(saved: bytes, parts: Parts) -> int:
+    """Puts every part back as it was and returns the step."""
     tensors = load(saved)
     for name, part in parts.items():
+        if isinstance(part, Tensor):
+            part.copy_(tensors[name])
+            continue
         own = _below(tensors, name)
         if isinstance(part, torch.nn.Module):
             part.load_state_dict(own)
@@ -54,7 +60,6 @@ def restore(saved: bytes, parts: Parts, centre: Tensor) -> int:
             index, _, field = key.partition(".")
             state.setdefault(int(index), {})[field] = tensor
         part.load_state_dict({"state": state, "param_groups": part.state_dict()["param_groups"]})
-    centre.copy_(tensors["centre"])
     return int(tensors["step"])
 
 

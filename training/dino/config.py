@@ -43,6 +43,7 @@ class Config:
     drop_path: float
     seed: int
     dtype: str  #: bfloat16 (weights stay float32) | float32 | float64
+    init: str = ""  #: where the backbone's first weights come from, as `weights.read` takes it; else random
 
     @classmethod
     def read(cls, run: Run) -> Config:

@@ -47,9 +47,9 @@ class Learner:
         self._student = workers.averaging(self.student)
 
     @property
-    def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
-        """What a checkpoint keeps beside the centre."""
-        return {"student": self.student, "teacher": self.teacher, **self.optimizers}
+    def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer | Tensor]:
+        """What a checkpoint keeps."""
+        return {"student": self.student, "teacher": self.teacher, "centre": self.centre, **self.optimizers}
 
     def learn(self, step: int, big: Tensor, small: Tensor, chance: Chance) -> dict[str, Tensor | float]:
         """One step on this process's share of the batch, as normalised crops.

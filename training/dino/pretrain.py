@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 
 import numpy as np
 import torch
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training import device
-from training.dino import checkpoint, curve, feed
+from training.board import Board
+from training.dino import checkpoint, curve, feed, weights
 from training.dino.config import Config
 from training.dino.crops import RECIPES, Chance, constant, multi_crop
 from training.dino.health import Health
@@ -55,7 +57,7 @@ class Pretraining:
         """Makes sure that a new run can be kept, or goes to the newest checkpoint of one begun before.
 
         Raises OSError, in all processes, if the folder cannot be written or has no room for the checkpoints;
-        ValueError if the run was begun with another configuration.
+        ValueError if the run was begun with another configuration, or from weights that are not this backbone's.
         """
 
         def newest() -> bytes:
@@ -66,12 +68,17 @@ class Pretraining:
             return found[1].read_bytes() if found else b""
 
         if saved := self.workers.from_first(newest):
-            self.step = checkpoint.restore(saved, self.learner.parts, self.learner.centre)
+            self.step = checkpoint.restore(saved, self.learner.parts)
+        elif self.config.init:
+            first = weights.fitting(weights.read(self.config.init), self.config.spec, len(self.config.bands))
+            for network in (self.learner.student, self.learner.teacher):
+                network.backbone.load_state_dict(first)
+        self._board = Board(self.run.path / "tensorboard", self.step, kept=self.workers.is_first)
 
     def save(self) -> None:
         """Writes a checkpoint and the curve so far; the first process alone does, as all hold the same."""
         if self.workers.is_first:
-            checkpoint.save(self.run.checkpoints, self.step, self.learner.parts, self.learner.centre)
+            checkpoint.save(self.run.checkpoints, self.step, self.learner.parts)
             curve.draw(self.run)
 
     def train(self, checkpoint_minutes: float, knn_every: int) -> None:
@@ -86,6 +93,7 @@ class Pretraining:
             feed.order(config, range(self.step, self.steps), self._share)
         )
         with (
+            closing(self._board),
             StopNotice(workers) as stop,
             Progress(
                 "pretrain", self.steps * config.batch, "images", logged * config.batch, shown=workers.is_first
@@ -130,6 +138,7 @@ class Pretraining:
     def _log(self, record: Mapping[str, float | str]) -> None:
         if self.workers.is_first:
             self.run.log(dict(record))
+            self._board.add(dict(record))
 
     def _watch(self) -> None:
         """Nearest-neighbour accuracy of the teacher, where a store has one label an image."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, softplus
 
+from training.probe.balance import Weights
 from training.probe.supervision import Supervision
 
 PENALTIES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)  # on half the squared weights of standardised features
@@ -23,11 +24,16 @@ class Head:
 
     weight: NDArray[np.float32]  #: outputs × features
     bias: NDArray[np.float32]  #: outputs
-    penalty: float
+    penalty: float  #: 0 if it learnt without
 
     def __call__(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """N × features to N × outputs."""
         return features @ self.weight.T + self.bias
+
+    def rescaled(self, slope: NDArray[np.float64], offset: NDArray[np.float64]) -> Head:
+        """slope · logits + offset, a number an output each, folded in."""
+        weight, bias = self.weight * slope[:, None], self.bias * slope + offset
+        return Head(weight.astype(np.float32), bias.astype(np.float32), self.penalty)
 
 
 Loss = Callable[[Tensor, NDArray[np.int64]], Tensor]  #: logits of some images and their positions, to a mean loss
@@ -41,7 +47,7 @@ def fit(
     Deterministic: the problem is convex (nearly so with groups) and starts from zero.
     """
     x = torch.from_numpy(np.asarray(features[train], np.float64))
-    mean, std = x.mean(0), x.std(0).clamp(min=1e-6)
+    mean, std = x.mean(0), x.std(0, correction=0).clamp(min=1e-6)  # one image alone deviates by 0, not by NaN
     x = (x - mean) / std
     held_out = (torch.from_numpy(np.asarray(features[validation], np.float64)) - mean) / std
     weight, bias = x.new_zeros(outputs, x.shape[1]), x.new_zeros(outputs)
@@ -62,40 +68,51 @@ def _minimise(
     loss: Callable[[Tensor], Tensor], x: Tensor, weight: Tensor, bias: Tensor, penalty: float
 ) -> tuple[Tensor, Tensor]:
     weight, bias = weight.clone().requires_grad_(), bias.clone().requires_grad_()
-    solver = torch.optim.LBFGS([weight, bias], max_iter=ITERATIONS, tolerance_grad=1e-6, line_search_fn="strong_wolfe")
+    minimise(lambda: loss(x @ weight.T + bias) + 0.5 * penalty * weight.square().sum(), [weight, bias])
+    return weight.detach(), bias.detach()
+
+
+def minimise(objective: Callable[[], Tensor], parameters: list[Tensor]) -> None:
+    """Changes the parameters to where a smooth objective of them is least, by L-BFGS."""
+    solver = torch.optim.LBFGS(parameters, max_iter=ITERATIONS, tolerance_grad=1e-6, line_search_fn="strong_wolfe")
 
     def closure() -> float:
         solver.zero_grad()
-        value = loss(x @ weight.T + bias) + 0.5 * penalty * weight.square().sum()
+        value = objective()
         value.backward()
         return float(value.detach())
 
     solver.step(closure)
-    return weight.detach(), bias.detach()
 
 
 def single_label_loss(classes: NDArray[np.int64]) -> Loss:
     """Cross-entropy; `classes` are those of all images."""
     truth = torch.from_numpy(classes)
-    return lambda logits, positions: cross_entropy(logits, truth[positions])
+    return lambda logits, positions: cross_entropy(logits, truth[positions].to(logits.device))
 
 
-def multi_label_loss(supervision: Supervision) -> Loss:
+def multi_label_loss(supervision: Supervision, weights: Weights | None = None) -> Loss:
     """Binary cross-entropy where a label is known; where only a group is, that at least one member is there.
 
-    The latter is a noisy-or of independent members: −log(1 − Π(1 − p)).
+    The latter is a noisy-or of independent members: −log(1 − Π(1 − p)). With `weights`, what is there counts
+    as often as they say.
     """
     targets, any_of = torch.from_numpy(supervision.targets), torch.from_numpy(supervision.any_of)
     members: Sequence[list[int]] = [supervision.members(group) for group in range(len(supervision.groups))]
+    of_labels = torch.from_numpy(weights.labels if weights else np.ones(len(supervision.labels)))
+    of_groups = weights.groups.tolist() if weights else [1.0] * len(members)
 
     def loss(logits: Tensor, positions: NDArray[np.int64]) -> Tensor:
-        here = targets[positions].to(logits.dtype)
-        known = here >= 0
-        total = (binary_cross_entropy_with_logits(logits, here.clamp(min=0), reduction="none") * known).sum()
+        here = targets[positions].to(logits)
+        entropy = binary_cross_entropy_with_logits(
+            logits, here.clamp(min=0), reduction="none", pos_weight=of_labels.to(logits)
+        )
+        total = (entropy * (here >= 0)).sum()
         for group, of_group in enumerate(members):
-            undecided = (any_of[positions, group] == 1) & ~(here[:, of_group] == 1).any(1)
+            told = any_of[positions, group].to(logits.device) == 1
+            undecided = told & ~(here[:, of_group] == 1).any(1)
             none_there = softplus(logits[undecided][:, of_group]).sum(1)  # −log of the probability
-            total = total - torch.log(-torch.expm1(-none_there.clamp(min=1e-12))).sum()
+            total = total - of_groups[group] * torch.log(-torch.expm1(-none_there.clamp(min=1e-12))).sum()
         return total / len(positions)
 
     return loss

@@ -1,13 +1,14 @@
-"""How good probabilities are: average precision per label, macro and micro; thresholds for the best F1."""
+"""How good probabilities are: average precision per label, macro and micro, also of resampled images."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torchmetrics.functional.classification import multilabel_average_precision
 
 from service.model.land_cover import group_logit, sigmoid
 from training.probe.supervision import UNKNOWN, Supervision
@@ -20,6 +21,16 @@ class Columns:
     names: tuple[str, ...]
     probabilities: NDArray[np.float32]  #: N × columns
     truth: NDArray[np.int8]  #: N × columns: 1, 0, −1 unknown
+
+    @property
+    def positives(self) -> dict[str, int]:
+        """How many images are known to have each."""
+        return dict(zip(self.names, (self.truth == 1).sum(0).tolist(), strict=True))
+
+    def require_a_positive(self, where: str) -> None:
+        """Raises ValueError that begins with `where` if no image has any of the columns."""
+        if not (self.truth == 1).any():
+            raise ValueError(f"{where}: no image has a label that the train split has; nothing can be measured")
 
 
 def columns(logits: NDArray[np.float32], supervision: Supervision) -> Columns:
@@ -34,28 +45,71 @@ def columns(logits: NDArray[np.float32], supervision: Supervision) -> Columns:
     )
 
 
-def average_precision(answers: Columns) -> dict[str, float | dict[str, float | None]]:
-    """`macro` over the columns with a positive, `micro` over all entries, `per_label` (null without a positive)."""
-    given = torch.from_numpy(answers.probabilities), torch.from_numpy(answers.truth.astype(np.int64))
-    count = len(answers.names)
-    each = multilabel_average_precision(*given, count, average="none", ignore_index=UNKNOWN).tolist()
-    micro = multilabel_average_precision(*given, count, average="micro", ignore_index=UNKNOWN)
-    there = (answers.truth == 1).any(0)
-    per_label = {name: value if has else None for name, value, has in zip(answers.names, each, there, strict=True)}
-    return {"macro": float(np.mean(np.asarray(each)[there])), "micro": float(micro), "per_label": per_label}
+class Ranking:
+    """Answers sorted once, so that their average precision under any weighting of the images is a few sums."""
 
-
-def best_thresholds(answers: Columns) -> dict[str, float]:
-    """For each column the probability from which on F1 is highest; one half where no positive is known."""
-    found = {}
-    for name, p, truth in zip(answers.names, answers.probabilities.T, answers.truth.T, strict=True):
+    def __init__(self, probabilities: NDArray[np.float32], truth: NDArray[np.int8], images: NDArray[np.int64]) -> None:
         known = truth != UNKNOWN
-        order = np.argsort(-p[known], kind="stable")
-        scores, hits = p[known][order], np.cumsum(truth[known][order] == 1)
-        if not len(hits) or hits[-1] == 0:
-            found[name] = 0.5
-            continue
-        ends = np.append(scores[1:] < scores[:-1], True)  # a threshold takes all of those with one score
-        f1 = ends * 2 * hits / (np.arange(1, len(hits) + 1) + hits[-1])
-        found[name] = float(scores[int(f1.argmax())])
-    return found
+        order = np.argsort(-probabilities[known], kind="stable")
+        scores, positives = probabilities[known][order], np.flatnonzero(truth[known][order] == 1)
+        self._images = images[known][order]
+        self._positives = self._images[positives]
+        # answers with one score stand or fall together
+        self._last_alike = np.searchsorted(-scores, -scores[positives], side="right") - 1
+        self._last_hit = np.searchsorted(positives, self._last_alike, side="right") - 1
+
+    def average_precision(self, weights: NDArray[np.int32]) -> NDArray[np.float64]:
+        """Σ precision · Δrecall over the distinct scores, a number a weighting; NaN where no positive has weight.
+
+        `weights` is images × weightings.
+        """
+        of_positives = weights[self._positives]
+        told = weights[self._images].cumsum(0)[self._last_alike]
+        hits = of_positives.cumsum(0)[self._last_hit]
+        found = (of_positives * (hits / np.maximum(told, 1))).sum(0)
+        total = of_positives.sum(0)
+        average: NDArray[np.float64] = np.where(total > 0, found / np.maximum(total, 1), np.nan)
+        return average
+
+
+class Rankings:
+    """Those of each column, and of all entries of the table together."""
+
+    def __init__(self, answers: Columns) -> None:
+        images, each = np.arange(len(answers.truth)), zip(answers.probabilities.T, answers.truth.T, strict=True)
+        self._each = [Ranking(p, truth, images) for p, truth in each]
+        self._answers = answers
+
+    @cached_property
+    def _together(self) -> Ranking:
+        p, truth = self._answers.probabilities, self._answers.truth
+        return Ranking(p.ravel(), truth.ravel(), np.repeat(np.arange(len(truth)), truth.shape[1]))
+
+    def per_label(self, weights: NDArray[np.int32]) -> NDArray[np.float64]:
+        """columns × weightings; NaN without a positive."""
+        return np.stack([ranking.average_precision(weights) for ranking in self._each])
+
+    def micro(self, weights: NDArray[np.int32]) -> NDArray[np.float64]:
+        """A number a weighting."""
+        return self._together.average_precision(weights)
+
+
+def macro(per_label: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean over the columns that have a positive; `per_label` is columns × weightings."""
+    there = ~np.isnan(per_label)
+    mean: NDArray[np.float64] = np.where(there, per_label, 0).sum(0) / np.where(there.any(0), there.sum(0), np.nan)
+    return mean
+
+
+def average_precision(answers: Columns) -> Mapping[str, Any]:
+    """`macro` over the columns with a positive, `micro` over all entries, `per_label` (null without a positive).
+
+    Raises ValueError if no column has a positive.
+    """
+    answers.require_a_positive("average precision")
+    once, rankings = np.ones((len(answers.truth), 1), np.int32), Rankings(answers)
+    each = rankings.per_label(once)
+    per_label = {
+        name: None if np.isnan(value) else value for name, value in zip(answers.names, each[:, 0].tolist(), strict=True)
+    }
+    return {"macro": float(macro(each)[0]), "micro": float(rankings.micro(once)[0]), "per_label": per_label}

@@ -10,31 +10,36 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from service.imagery.resize import normalise, resize
+from training.probe.supervision import one_label_each
 from training.stores.store import Store
 
 K, TEMPERATURE = 20, 0.07
 QUICK_BANK, QUICK_QUERIES = 4000, 1500  # of a store, while pretraining
 
 
-def accuracy(bank: Tensor, bank_classes: Tensor, queries: Tensor, classes: Tensor) -> float:
-    """Share of queries whose weighted vote of the K most similar (cosine) in the bank is right.
+def right(bank: Tensor, bank_classes: Tensor, queries: Tensor, classes: Tensor) -> Tensor:
+    """For each query whether the weighted vote of the K most similar (cosine) in the bank is right.
 
     `bank` and `queries` are N × features, classes are int64 from 0.
     """
     bank, count = torch.nn.functional.normalize(bank), int(bank_classes.max()) + 1
-    right = 0
+    found = []
     for some, truth in zip(queries.split(1024), classes.split(1024), strict=True):
         similarity, nearest = (torch.nn.functional.normalize(some) @ bank.T).topk(min(K, len(bank)))
         votes = torch.zeros(len(some), count, dtype=bank.dtype, device=bank.device)
         votes.scatter_add_(1, bank_classes[nearest], (similarity / TEMPERATURE).exp())
-        right += int((votes.argmax(1) == truth).sum())
-    return right / len(queries)
+        found.append(votes.argmax(1) == truth)
+    return torch.cat(found)
+
+
+def accuracy(bank: Tensor, bank_classes: Tensor, queries: Tensor, classes: Tensor) -> float:
+    """Share of queries that are `right`."""
+    return int(right(bank, bank_classes, queries, classes).sum()) / len(queries)
 
 
 def can_tell(store: Store) -> bool:
     """True if each image has one label, and there are images to learn from and to ask about."""
-    single = all(len(row.labels) == 1 and not row.any_of for row in store.rows)
-    return single and len(store.of_split("train")) > 0 and len(store.of_split("validation")) > 0
+    return one_label_each(store.rows) and len(store.of_split("train")) > 0 and len(store.of_split("validation")) > 0
 
 
 @torch.inference_mode()

@@ -12,11 +12,12 @@ import numpy as np
 import timm
 import torch
 from numpy.typing import NDArray
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from service.imagery.resize import normalise, resize
 from service.model import backbone
-from service.model.artifact import BackboneSpec
+from service.model.artifact import Artifact, BackboneSpec
 from training.dino import weights
 
 PERCENTILES = (5, 25, 50, 75, 95)
@@ -99,18 +100,36 @@ def of_file(file: Path, bands: int, mean: tuple[float, ...], std: tuple[float, .
 
 
 class Timm:
-    """Pooled features of any model that timm can load with its weights; resized and normalised as these ask for."""
+    """Features of any model that timm can load with its weights, resized and normalised as these ask for.
 
-    def __init__(self, name: str) -> None:
-        self.name = self.key = name
+    A transformer gives its cls tokens as ours does; whatever has none, or only one block to give, what it pools.
+    """
+
+    def __init__(self, name: str, blocks: int = 1) -> None:
+        self.name, self._blocks = name, blocks
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._model: nn.Module = timm.create_model(name, pretrained=True, num_classes=0).to(self._device).eval()
         asked = timm.data.resolve_model_data_config(self._model)
         self._size, self._mean, self._std = asked["input_size"][-1], asked["mean"], asked["std"]
+        self._tokens = blocks > 1 and isinstance(self._model, VisionTransformer) and self._model.has_class_token
+        self.key = f"{name}, {blocks} blocks" if self._tokens else name
 
     @torch.inference_mode()
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `Representation`."""
         resized = np.stack([resize(image, self._size) for image in images])
         batch = torch.from_numpy(normalise(resized, self._mean, self._std)).to(self._device)
-        return self._model(batch).float().cpu().numpy()  # type: ignore[no-any-return]  # nn.Module says Any
+        if self._tokens:
+            features, _ = backbone.cls_and_tokens(self._model, batch, self._blocks)
+        else:
+            features = self._model(batch)
+        return features.float().cpu().numpy()
+
+
+def of_artifact(artifact: Artifact, blocks: int = 1) -> Transformer:
+    """The backbone that an artifact serves."""
+    manifest = artifact.manifest
+    weights = {name: torch.from_numpy(tensor) for name, tensor in artifact.backbone.items()}
+    given = manifest.input
+    name = f"{manifest.name} {manifest.version}"
+    return Transformer(name, manifest.backbone, weights, len(given.bands), given.mean, given.std, blocks)

@@ -38,6 +38,11 @@ class Supervision:
         return Supervision(self.labels, self.groups, self.targets[positions], self.any_of[positions], self.direct)
 
 
+def one_label_each(rows: Sequence[Row]) -> bool:
+    """True if accuracy can be measured on these images; else average precision is."""
+    return all(len(row.labels) == 1 and not row.any_of for row in rows)
+
+
 def read(card: Card, rows: Sequence[Row], train: NDArray[np.int64]) -> Supervision:
     """Supervision of a multi-label store; `train` are the positions that a probe may learn from.
 

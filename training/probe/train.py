@@ -12,7 +12,8 @@ from service.model.artifact import Group, Label
 from training.dino import checkpoint
 from training.dino.config import Config
 from training.files import replacing, write_json
-from training.probe import features, linear, metrics, supervision
+from training.probe import features, metrics, protocol, supervision, thresholds
+from training.probe.protocol import Protocol
 from training.probe.representations import Transformer
 from training.runs import Run
 from training.stores.store import Store
@@ -38,11 +39,15 @@ def require_bands(run: Run, store: Store) -> None:
         raise ValueError(f"{store.path} holds {', '.join(store.card.bands)}, but the run reads {', '.join(bands)}")
 
 
-def probe(run: Run, store: Store, kind: str) -> dict[str, Any]:
-    """Fits the head on the train split, chooses its penalty and thresholds on validation, and keeps it in the run.
+def probe(
+    run: Run, store: Store, kind: str, how: Protocol | None = None, precision: float | None = None
+) -> dict[str, Any]:
+    """Fits the head on the train split, calibrates it and chooses its thresholds on validation, keeps it in the run.
 
-    Returns what is written to probe/probe.json. Raises ValueError for a store without labels or splits.
+    Thresholds are those of the best F1, or the lowest that reach `precision`. Returns what is written to
+    probe/probe.json. Raises ValueError for a store without labels or splits, or without a label in one of them.
     """
+    how = how or Protocol()
     require_bands(run, store)
     train, validation = store.of_split("train"), store.of_split("validation")
     if not store.card.labels or not len(train) or not len(validation):
@@ -50,17 +55,22 @@ def probe(run: Run, store: Store, kind: str) -> dict[str, Any]:
     known = supervision.read(store.card, store.rows, train)
     representation = teacher(run, kind)
     found = features.cached(representation, store, run.features)
-    head = linear.fit(found, len(known.labels), linear.multi_label_loss(known), train, validation)
+    head = protocol.of_labels(found, known, train, validation, how).calibrated
     told = metrics.columns(head(found[validation]), known.of(validation))
+    told.require_a_positive(f"{store.path}, validation split")
+    bounds = thresholds.best_f1(told) if precision is None else thresholds.of_precision(told, precision)
     result = {
         "store": store.card.name,
         "store_path": str(store.path),
         "features": kind,
         "representation": representation.key,
+        "fit": how.fit,
+        "balance": how.balance,
         "penalty": head.penalty,
+        "precision": precision,
         "n": {"train": len(train), "validation": len(validation)},
-        "labels": [label.model_dump(mode="json") for label in _labels(known, metrics.best_thresholds(told))],
-        "groups": [group.model_dump(mode="json") for group in _groups(known, metrics.best_thresholds(told))],
+        "labels": [label.model_dump(mode="json") for label in _labels(known, bounds)],
+        "groups": [group.model_dump(mode="json") for group in _groups(known, bounds)],
         "validation": metrics.average_precision(told),
     }
     run.probe.mkdir(exist_ok=True)
@@ -70,13 +80,13 @@ def probe(run: Run, store: Store, kind: str) -> dict[str, Any]:
     return result
 
 
-def _labels(known: supervision.Supervision, thresholds: Mapping[str, float]) -> list[Label]:
+def _labels(known: supervision.Supervision, bounds: Mapping[str, float | None]) -> list[Label]:
     labels = []
     for name, direct, by_group in zip(known.labels, known.direct, known.by_group, strict=True):
         kinds = (*(("direct",) if direct else ()), *(("group",) if by_group else ()))
-        labels.append(Label(name=name, threshold=thresholds.get(name), supervision=kinds))
+        labels.append(Label(name=name, threshold=bounds.get(name), supervision=kinds))
     return labels
 
 
-def _groups(known: supervision.Supervision, thresholds: Mapping[str, float]) -> list[Group]:
-    return [Group(name=name, members=members, threshold=thresholds[name]) for name, members in known.groups]
+def _groups(known: supervision.Supervision, bounds: Mapping[str, float | None]) -> list[Group]:
+    return [Group(name=name, members=members, threshold=bounds[name]) for name, members in known.groups]

@@ -19,7 +19,7 @@ from tests.training.conftest import TINY
 from training.dino import checkpoint
 from training.runs import Run
 
-EXACT = ("--dtype", "float64", "--batch", "25", "--optimizer", "adamw")  # shares of 12 and 13
+EXACT = ("--backbone", "test_vit", "--dtype", "float64", "--batch", "25", "--optimizer", "adamw")  # shares of 12 and 13
 FIFTY_STEPS = (*EXACT, "--epochs", "4.2")
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone")
 

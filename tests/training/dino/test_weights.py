@@ -104,7 +104,7 @@ def test_a_bare_state_dict_is_read(teacher: Network, tmp_path: Path, name: str) 
 
 
 def test_our_own_checkpoint_is_read(student: Network, teacher: Network, tmp_path: Path) -> None:
-    checkpoint.save(tmp_path, 3, {"student": student, "teacher": teacher}, torch.zeros(1, 16))
+    checkpoint.save(tmp_path, 3, {"student": student, "teacher": teacher, "centre": torch.zeros(1, 16)})
     file = tmp_path / "step_00000003.safetensors"
     assert same(weights.read(file), teacher)
     assert same(weights.read(file, "student"), student)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from service.model.land_cover import group_logit, sigmoid
-from training.probe import linear, metrics, supervision
+from training.probe import linear, metrics, supervision, thresholds
 from training.stores.store import Card, Row
 
 LABELS = ("a", "b", "c", "unseen")
@@ -71,9 +71,9 @@ def test_labels_and_groups_are_learnt_and_what_is_not_supervised_stays_untrained
     found = metrics.average_precision(answers)
     assert found["per_label"]["a"] > 0.99
     assert found["per_label"]["b or c!"] > 0.99
-    thresholds = metrics.best_thresholds(metrics.columns(head(features[validation]), known.of(validation)))
+    bounds = thresholds.best_f1(metrics.columns(head(features[validation]), known.of(validation)))
     for i, name in enumerate(answers.names):
-        told = answers.probabilities[:, i] >= thresholds[name]
+        told = answers.probabilities[:, i] >= bounds[name]
         assert (told == (answers.truth[:, i] == 1)).mean() > 0.95
 
 
@@ -103,20 +103,6 @@ def test_the_solution_is_the_same_each_time_and_that_of_scikit_learns_objective(
     loss.backward()
     assert weight.grad is not None
     assert weight.grad.abs().max() < 1e-4
-
-
-def test_the_best_threshold_has_the_highest_f1() -> None:
-    truth = np.array([[1], [1], [0], [1], [0], [-1]], np.int8)
-    p = np.array([[0.9], [0.8], [0.7], [0.6], [0.1], [0.95]], np.float32)
-    answers = metrics.Columns(("x",), p, truth)
-    assert metrics.best_thresholds(answers) == {"x": pytest.approx(0.6)}
-    assert metrics.best_thresholds(metrics.Columns(("x",), p, np.zeros_like(truth))) == {"x": 0.5}
-
-
-def test_a_threshold_takes_all_of_those_with_one_score() -> None:
-    truth = np.array([[1], [1], *[[0]] * 10], np.int8)
-    p = np.array([[0.9], *[[0.5]] * 11], np.float32)
-    assert metrics.best_thresholds(metrics.Columns(("x",), p, truth)) == {"x": pytest.approx(0.9)}
 
 
 def test_average_precision_of_a_known_ranking() -> None:
