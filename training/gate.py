@@ -13,16 +13,13 @@ from service.imagery.resize import resize
 from service.model.artifact import Artifact
 from service.model.engine import choose
 from service.model.land_cover import group_logit, sigmoid
-from training.probe import supervision
+from training.probe import intervals, metrics, supervision
 from training.probe.metrics import Columns
-from training.probe.supervision import UNKNOWN, Supervision
+from training.probe.supervision import Supervision
 from training.progress import Progress
 from training.stores.store import Store
 
 BATCH = 64
-RESAMPLES, AT_ONCE, CONFIDENCE = 1000, 100, 0.95
-
-Interval = tuple[float, float]
 
 
 class Incomparable(ValueError):
@@ -42,7 +39,7 @@ class Verdict:
     n: int = 0
     macro: dict[str, float] | None = None  #: average precision of both, over what both are asked
     difference: float | None = None  #: candidate minus served
-    interval: Interval | None = None  #: of it, 95 %, paired
+    interval: intervals.Interval | None = None  #: of it, 95 %, paired
     per_label: dict[str, dict[str, float | None]] | None = None  #: null where the split has none
 
     def record(self) -> dict[str, Any]:
@@ -67,17 +64,14 @@ def judge(candidate: Artifact, served: Artifact | None, store: Store) -> Verdict
         raise ValueError(f"{store.path}: the gate needs a test split")
     known = supervision.read(store.card, store.rows, store.of_split("train")).of(test)
     names = [name for name in _told(served) if name in _asked(known)]
-    if not any((truth == 1).any() for name, truth in _asked(known).items() if name in names):
-        raise ValueError(f"{store.path}: no image of the test split has a label that {served.path} tells")
     before, after = (answers(artifact, store, test, known, names) for artifact in (served, candidate))
-    difference, interval = of_macro_difference(before, after)
-    once = np.ones((1, len(test)), np.int64)
-    new, old = _per_label(after, once), _per_label(before, once)
-    macro = {"candidate": float(_macro(new)[0]), "served": float(_macro(old)[0])}
+    before.require_a_positive(f"{store.path}, test split")
+    difference, interval = intervals.of_macro_difference(before, after)
+    old, new = (metrics.average_precision(columns) for columns in (before, after))
     passed = interval[1] >= 0
     reason = (
-        f"macro average precision {macro['candidate']:.3f}, of the served {macro['served']:.3f}: a difference of "
-        f"{difference:+.3f}, from {interval[0]:+.3f} to {interval[1]:+.3f} with {CONFIDENCE:.0%} confidence, "
+        f"macro average precision {new['macro']:.3f}, of the served {old['macro']:.3f}: a difference of "
+        f"{difference:+.3f}, from {interval[0]:+.3f} to {interval[1]:+.3f} with {intervals.CONFIDENCE:.0%} confidence, "
         + ("so it is not worse beyond chance" if passed else "so it is worse beyond chance")
     )
     return Verdict(
@@ -87,18 +81,11 @@ def judge(candidate: Artifact, served: Artifact | None, store: Store) -> Verdict
         served.sha256,
         store=store.card.name,
         n=len(test),
-        macro=macro,
+        macro={"candidate": new["macro"], "served": old["macro"]},
         difference=difference,
         interval=interval,
-        per_label={
-            name: {"candidate": _or_null(one), "served": _or_null(other)}
-            for name, one, other in zip(names, new[:, 0].tolist(), old[:, 0].tolist(), strict=True)
-        },
+        per_label={name: {"candidate": new["per_label"][name], "served": old["per_label"][name]} for name in names},
     )
-
-
-def _or_null(figure: float) -> float | None:
-    return None if np.isnan(figure) else figure
 
 
 def _require_comparable(candidate: Artifact, served: Artifact) -> None:
@@ -147,51 +134,3 @@ def answers(
         np.column_stack([sigmoid(told[name]) for name in names]).astype(np.float32),
         np.column_stack([truth[name] for name in names]),
     )
-
-
-def of_macro_difference(first: Columns, second: Columns) -> tuple[float, Interval]:
-    """Macro average precision of `second` minus that of `first`, and its interval by a paired bootstrap over images."""
-    chance, images = np.random.default_rng(0), len(first.truth)
-
-    def difference(weights: NDArray[np.int64]) -> NDArray[np.float64]:
-        return _macro(_per_label(second, weights)) - _macro(_per_label(first, weights))
-
-    found = [
-        difference(
-            np.stack([np.bincount(chance.integers(0, images, images), minlength=images) for _ in range(AT_ONCE)])
-        )
-        for _ in range(RESAMPLES // AT_ONCE)
-    ]
-    tail = 50 * (1 - CONFIDENCE)
-    low, high = np.nanpercentile(np.concatenate(found), (tail, 100 - tail)).tolist()
-    return float(difference(np.ones((1, images), np.int64))[0]), (low, high)
-
-
-def _macro(per_label: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean over the columns that have a positive: a number a weighting."""
-    there = ~np.isnan(per_label)
-    mean: NDArray[np.float64] = np.where(there, per_label, 0).sum(0) / np.maximum(there.sum(0), 1)
-    return mean
-
-
-def _per_label(columns: Columns, weights: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Average precision, columns × weightings; `weights` is weightings × images."""
-    each = zip(columns.probabilities.T, columns.truth.T, strict=True)
-    return np.stack([_average_precision(p, truth, weights) for p, truth in each])
-
-
-def _average_precision(
-    p: NDArray[np.float32], truth: NDArray[np.int8], weights: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Σ precision · Δrecall over distinct scores; NaN where no positive has weight."""
-    known = np.flatnonzero(truth != UNKNOWN)
-    order = known[np.argsort(-p[known], kind="stable")]
-    counts = weights[:, order]
-    hits = counts * (truth[order] == 1)
-    last_alike = (
-        np.searchsorted(-p[order], -p[order], side="right") - 1
-    )  # answers with one score stand or fall together
-    precision = (hits.cumsum(1) / np.maximum(counts.cumsum(1), 1))[:, last_alike]
-    positives = hits.sum(1)
-    average: NDArray[np.float64] = np.where(positives > 0, (hits * precision).sum(1) / np.maximum(positives, 1), np.nan)
-    return average

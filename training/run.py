@@ -309,6 +309,10 @@ def _add_probe(commands: Any) -> None:
     command = _command(commands, "probe", "fit a linear head on the frozen backbone", _probe)
     command.add_argument("store", type=Path, metavar="STORE")
     command.add_argument("--run", type=Path, required=True)
+    _add_head(command)
+
+
+def _add_head(command: argparse.ArgumentParser) -> None:
     _add_protocol(command)
     command.add_argument(
         "--precision", type=_share, default=argparse.SUPPRESS,
@@ -434,7 +438,7 @@ def _add_refresh(commands: Any) -> None:
     )  # fmt: skip
     command.add_argument("--accept", action="store_true", help="put it in place whatever the gate says")
     _add_naming(command)
-    command.add_argument("--features", choices=["cls", "cls4"], default="cls", help="see probe")
+    _add_head(command)
     _add_learning(command)
 
 

@@ -19,7 +19,6 @@ from tests.conftest import ROOT
 from tests.training.conftest import TINY
 from training import gate
 from training import run as command
-from training.probe.metrics import Columns
 from training.stores.store import Store
 
 
@@ -169,26 +168,3 @@ def test_killed_with_minus_9_between_and_within_its_stages_it_ends_as_an_unbroke
     broken = load(served).manifest
     for file in (artifacts.BACKBONE, artifacts.HEAD):
         assert broken.files[file] == unbroken.files[file]
-
-
-def test_the_difference_is_that_of_the_average_precisions_and_pairs_the_images() -> None:
-    import torch
-    from torchmetrics.functional.classification import multilabel_average_precision
-
-    chance = np.random.default_rng(0)
-    truth = (chance.random((400, 3)) < 0.3).astype(np.int8)
-    truth[::7, 1] = -1
-    good = (truth + chance.normal(0, 1, truth.shape)).round(1).astype(np.float32)  # with ties
-    other = (good + chance.normal(0, 0.3, truth.shape)).round(1).astype(np.float32)
-    first, second = (Columns(("a", "b", "c"), 1 / (1 + np.exp(-p)), truth) for p in (good, other))
-    difference, (low, high) = gate.of_macro_difference(first, second)
-    expected = [
-        multilabel_average_precision(
-            torch.from_numpy(columns.probabilities), torch.from_numpy(truth.astype(np.int64)), 3, ignore_index=-1
-        ).item()
-        for columns in (first, second)
-    ]
-    assert difference == pytest.approx(expected[1] - expected[0], abs=1e-5)
-    assert low < difference < high
-    assert high - low < 0.15  # each figure alone is surer to a tenth at best
-    assert gate.of_macro_difference(first, first) == (0, (0, 0))

@@ -23,8 +23,6 @@ from service.imagery.reader import read_band
 REMEMBERED = 64  # layouts for each size of file; BigEarthNet has one for each UTM zone
 _ASCII, _SHORT, _LONG, _DOUBLE = 2, 3, 4, 12  # types of TIFF 6.0, section 2
 _COMPRESSION, _OFFSETS, _COUNTS, _TIE_POINT, _NODATA = 259, 273, 279, 33922, 42113
-#: All that such a file may say: size, type and strips of its pixels, place, and nodata. Of anything else GDAL decides.
-_TAGS = {254, 256, 257, 258, 259, 262, 273, 277, 278, 279, 284, 339, 33550, 33922, 34735, 34736, 34737, 42113}
 
 
 class BandReader:
@@ -83,7 +81,6 @@ def _layout(data: bytes, raster: Raster) -> _Layout | None:
         is_simple = (
             data[:4] == b"II*\0"
             and np.issubdtype(raster.values.dtype, np.unsignedinteger)
-            and entries.keys() <= _TAGS
             and entries[_COMPRESSION] == (1,)
             and all(offset + count == following for (offset, count), (following, _) in pairwise(strips))
             and sum(count for _, count in strips) == raster.values.nbytes

@@ -47,7 +47,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"nodata": 0}, {"nodata": 500}, {"crs": "EPSG:32629"}, {"tiled": True, "blockxsize": 16, "blockysize": 16}],
+    [{}, {"nodata": 0}, {"nodata": 500}, {"crs": "EPSG:32629"}, {"photometric": "miniswhite"}],
     ids=str,
 )
 def test_files_of_one_layout_are_read_as_gdal_reads_them(options: dict[str, Any], opened: list[bytes]) -> None:
@@ -55,17 +55,18 @@ def test_files_of_one_layout_are_read_as_gdal_reads_them(options: dict[str, Any]
     for seed in range(4):
         data = band(seed, **options)
         assert same(read(TileFile(data, "B01"), OPTIONS), read_band(TileFile(data, "B01"), OPTIONS))
-    assert len(opened) == (4 if "tiled" in options else 1)
+    assert len(opened) == 1
 
 
 @pytest.mark.parametrize(
     "options",
     [
         {"compress": "deflate"},
+        {"tiled": True, "blockxsize": 16, "blockysize": 16},
         {"compress": "lzw", "predictor": 2},
         {"ENDIANNESS": "BIG"},
         {"BIGTIFF": "YES"},
-        {"scales": (0.0001,)},
+        {"scales": (0.0001,)},  # written later, so that a dead directory with another place is left in the file
         {"dtype": np.float32},
         {"dtype": np.int16},
         {"crs": None, "transform": None},
