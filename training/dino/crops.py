@@ -20,6 +20,7 @@ from torch import Tensor
 from service.imagery.bands import share_of_haze
 
 CACHE = 200_000  # pixels of crops that a transform works on at a time: some 2 MB
+TRIES = 10  # boxes, as torchvision
 GREY = (0.299, 0.587, 0.114)  # ITU-R 601-2, as Pillow
 
 
@@ -171,13 +172,17 @@ def random_resized_crop(
     """torchvision's RandomResizedCrop with ratio (3/4, 4/3) and Pillow's antialiased bicubic, then flips.
 
     A separable resize is a matrix product from the left and one from the right; flips reverse the
-    matrices' rows. A box that would not fit is cut to the image, where torchvision draws again.
+    matrices' rows. Of ten boxes the first that fits is taken, and else the whole image, its ratio within bounds.
     """
     n, (height, width) = views * len(pixels), pixels.shape[2:]
-    area = height * width * chance.uniform(*scale, n)
-    ratio = torch.exp(chance.uniform(math.log(3 / 4), math.log(4 / 3), n))
-    w = (area * ratio).sqrt().round().clamp(1, width)
-    h = (area / ratio).sqrt().round().clamp(1, height)
+    area = height * width * chance.uniform(*scale, n, TRIES)
+    ratio = torch.exp(chance.uniform(math.log(3 / 4), math.log(4 / 3), n, TRIES))
+    w, h = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()
+    fits = (w >= 1) & (w <= width) & (h >= 1) & (h <= height)
+    first = fits.byte().argmax(1, keepdim=True)  # the first of several maxima
+    any_fits = fits.any(1)
+    w = torch.where(any_fits, w.gather(1, first)[:, 0], min(width, round(height * 4 / 3)))
+    h = torch.where(any_fits, h.gather(1, first)[:, 0], min(height, round(width * 4 / 3)))
     top = (chance.uniform(0, 1, n) * (height - h + 1)).floor()
     left = (chance.uniform(0, 1, n) * (width - w + 1)).floor()
     rows, columns = bicubic_weights(top, h, height, size), bicubic_weights(left, w, width, size)
