@@ -152,7 +152,7 @@ def test_killed_with_minus_9_between_and_within_its_stages_it_ends_as_an_unbroke
     refreshed: Path, tiles: Path, mosaics: Path, tmp_path: Path
 ) -> None:
     run, served = tmp_path / "run", tmp_path / "served"
-    asked = arguments(run, served, tiles, mosaics, "--checkpoint-minutes", "0")
+    asked = arguments(run, served, tiles, mosaics, "--checkpoint-minutes", "0.02")
     for sign in ("checkpoints/step_*.safetensors", "probe/probe.json"):
         process = subprocess.Popen([sys.executable, str(ROOT / "training/run.py"), *asked])
         end = time.monotonic() + 120

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -50,12 +51,13 @@ def _handler(server: FileServer) -> type[BaseHTTPRequestHandler]:
             self.send_header("ETag", version)
             self.end_headers()
             end = start + server.drops.pop(0) if server.drops else len(content)
-            if server.holds_after is not None:
-                self.wfile.write(content[start : server.holds_after])
-                self.wfile.flush()
-                server.go_on.wait()
-                start = max(start, server.holds_after)
-            self.wfile.write(content[start:end])
+            with suppress(ConnectionError):  # who asked may have been killed
+                if server.holds_after is not None:
+                    self.wfile.write(content[start : server.holds_after])
+                    self.wfile.flush()
+                    server.go_on.wait()
+                    start = max(start, server.holds_after)
+                self.wfile.write(content[start:end])
 
         def log_message(self, *_: object) -> None:
             pass
