@@ -1,0 +1,51 @@
+"""`evaluate`: a table of representations."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from training.commands import arguments
+
+ROWS = ("statistics", "untrained", "ours")
+
+
+def add(commands: Any) -> None:
+    """Adds the command to those of run.py."""
+    command = arguments.command(commands, "evaluate", "compare representations on the test splits", carry_out)
+    command.add_argument("stores", type=Path, nargs="+", metavar="STORE")
+    command.add_argument("--run", type=Path, required=True)
+    arguments.add_protocol(command)
+    command.add_argument(
+        "--rows", type=arguments.names, default=ROWS,
+        help="statistics; untrained; supervised, which is trained first, with the labels of the first store that has "
+        "any; ours; the folder of another run or of an artifact; a .pth or .safetensors file; any name that timm has "
+        "weights of",
+    )  # fmt: skip
+
+
+def carry_out(asked: argparse.Namespace) -> int:
+    """Does what was asked and returns the exit code."""
+    from training.files import write_json
+    from training.probe import evaluate, rows
+    from training.probe.train import require_bands
+    from training.runs import Run
+    from training.stores.store import Store
+
+    run = Run(asked.run)
+    kind, protocol = arguments.protocol(asked)
+    stores = [Store.open(path) for path in asked.stores]
+    for store in stores:
+        require_bands(run, store)
+    entries = []
+    for row in asked.rows:
+        representation = rows.representation(row, run, stores, kind)
+        entries += [evaluate.evaluate(representation, store, run.features, protocol) for store in stores]
+    write_json(run.evaluation, entries)
+    print(evaluate.table(entries))
+    for entry in entries:
+        if entry["representation"] == run.path.name and "per_label" in entry:
+            print(f"\naverage precision on {entry['store']}, {entry['split']} split:")
+            print(evaluate.per_label_table(entry))
+    return 0
