@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import json
 import os
 import sys
@@ -85,16 +84,19 @@ def choose_backend(asked: str, cuda: bool, environment: Mapping[str, str] = os.e
 
 
 def _has_smddp() -> bool:
+    """Imports it, as it is there that it looks at the machine."""
     try:
-        return importlib.util.find_spec(SMDDP) is not None
-    except ModuleNotFoundError:  # of a parent package
+        importlib.import_module(SMDDP)
+    except Exception:  # it refuses a machine that is none of its own with errors of many kinds
         return False
+    return True
 
 
 def _smddp_was_asked_for(environment: Mapping[str, str]) -> bool:
     """SageMaker's launcher says so among the hyperparameters, or in what it took out of them."""
     name = "sagemaker_distributed_dataparallel_enabled"
-    return any(json.loads(environment.get(place, "{}")).get(name) for place in ("SM_HPS", "SM_FRAMEWORK_PARAMS"))
+    said = [json.loads(environment.get(place, "{}")).get(name) for place in ("SM_HPS", "SM_FRAMEWORK_PARAMS")]
+    return any(value in (True, "true", "True") for value in said)
 
 
 class Workers:
@@ -128,15 +130,19 @@ class Workers:
         """True for all if it is true for one. Waits for all, and for the device."""
         return flag if not self.are_many else self.sum(torch.tensor(float(flag), device=self.device)).item() > 0
 
+    def wait(self) -> None:
+        """Until all have come here."""
+        self.sum(torch.zeros(1, device=self.device)).item()
+
     def from_first(self, make: Callable[[], bytes]) -> bytes:
-        """What the first process makes, for all. If it cannot, all raise: OSError or ValueError as the first did."""
+        """What the first process makes, for all. If it cannot, all raise: OSError if it did, else ValueError."""
         if not self.are_many:
             return make()
         kind, made = 0, b""
         if self.is_first:
             try:
                 made = make()
-            except (OSError, ValueError) as error:
+            except Exception as error:  # what ends the first must end all
                 kind, made = (1 if isinstance(error, OSError) else 2), str(error).encode()
         head = self.sum(torch.tensor([kind, len(made)], dtype=torch.int64, device=self.device))
         kind, size = (int(value) for value in head.tolist())
@@ -203,8 +209,6 @@ def started(backend: str, place: Place | None = None) -> Iterator[Workers]:
         yield Workers(place, device)
         return
     os.environ.update(address(os.environ))
-    if chosen == "smddp":
-        importlib.import_module(SMDDP)
     where: dict[str, Any] = {"rank": place.rank, "world_size": place.world, "timeout": TIMEOUT}
     if "TORCHELASTIC_RUN_ID" in os.environ:
         store, _, _ = next(rendezvous("env://", place.rank, place.world, timeout=TIMEOUT))

@@ -64,6 +64,8 @@ def judge(candidate: Artifact, served: Artifact | None, store: Store) -> Verdict
         raise ValueError(f"{store.path}: the gate needs a test split")
     known = supervision.read(store.card, store.rows, store.of_split("train")).of(test)
     names = [name for name in _told(served) if name in _asked(known)]
+    if not names:
+        raise Incomparable(f"{store.path} asks nothing that {served.path} tells")
     before, after = (answers(artifact, store, test, known, names) for artifact in (served, candidate))
     before.require_a_positive(f"{store.path}, test split")
     difference, interval = intervals.of_macro_difference(before, after)

@@ -1,7 +1,8 @@
 """An artifact into the place where a service looks for it, in one step, the one before kept beside it.
 
-DIR is exchanged with DIR.new, which then becomes DIR.previous: whenever the program is killed, DIR is the old artifact
-or the new one, whole. A link is followed. Called again, it finishes what was left half done.
+A copy is made in DIR.copying, named DIR.new and exchanged with DIR; what is DIR.new then becomes DIR.previous. So
+whenever the program is killed, DIR is the old artifact or the new one, whole. A link is followed. Called again, it
+finishes what was left half done.
 """
 
 from __future__ import annotations
@@ -42,10 +43,13 @@ def put(artifact: Artifact, folder: Path) -> Path | None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     new = _new(folder)
     if _sha256(folder) != artifact.sha256:
-        shutil.rmtree(new, ignore_errors=True)  # of a program that was killed while it copied
-        shutil.copytree(artifact.path, new)
-        load(new)
+        copying = folder.with_name(f"{folder.name}.copying")
+        for left in (copying, new):  # of a program that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        shutil.copytree(artifact.path, copying)
+        load(copying)
         os.sync()  # what takes the place must be on disk before it does
+        copying.rename(new)
         if not folder.exists() or not any(folder.iterdir()):
             new.replace(folder)
         else:

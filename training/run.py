@@ -8,7 +8,9 @@
     package    the artifact
     refresh    all of these from pretrain on, and the artifact to where it is served, if it is not worse
 
-Every command shows its progress and, killed and called again, goes on where it was.
+Every command shows its progress and, killed and called again, goes on where it was. Exit codes: 0 done; 1 it cannot
+do what it was asked, and says why; 2 a wrong command line; 3 refresh: the gate refuses; 143 pretrain: SIGTERM came,
+a checkpoint is saved, call it again to go on.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ COMMANDS = (prepare, pretrain, probe, evaluate, report, package, refresh)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0; 1 when a command cannot do what it was asked, 2 for a wrong command line, 3 if the gate refuses."""
+    """The exit code, as the module's own text says."""
     parsed = parser().parse_args(arguments)
     try:
         return int(parsed.command(parsed) or 0)

@@ -17,6 +17,11 @@ class Run:
     path: Path
 
     @property
+    def name(self) -> str:
+        """That of its folder."""
+        return self.path.resolve().name
+
+    @property
     def checkpoints(self) -> Path:
         """Of pretraining."""
         return self.path / "checkpoints"

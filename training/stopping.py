@@ -33,10 +33,14 @@ class StopNotice:
         self._before = signal.signal(signal.SIGTERM, lambda *_: self._asked.set())
         return self
 
+    def came_here(self) -> bool:
+        """Whether this process got it; the others need not know yet."""
+        return self._asked.is_set()
+
     def has_come(self, step: int) -> bool:
         """Asked once after each step, by all processes."""
         if not self._workers.are_many:
-            return self._asked.is_set()
+            return self.came_here()
         if self._next_look is not None and step < self._next_look:
             return False
         now = time.monotonic()

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter, ImageOps
 from torchvision import transforms
 
-from training.device import fastest_dtype, tune
+from training.device import fastest_dtype, keep_memory
 from training.dino.crops import REFERENCE, Chance, Views, multi_crop
 
 BANDS = ("B04", "B03", "B02")
@@ -70,7 +70,7 @@ def main() -> None:
     pixels: NDArray[np.uint8] = np.random.default_rng(0).integers(0, 256, (asked.images, 120, 120, 3), np.uint8)
     pictures, tensor, pipeline = [Image.fromarray(one) for one in pixels], torch.from_numpy(pixels), pil_pipeline()
     tensor, dtype = tensor.to(device), fastest_dtype()
-    tune(device)
+    keep_memory()
 
     def ours() -> object:
         with torch.autocast(device.type, torch.bfloat16, enabled=dtype == "bfloat16"):

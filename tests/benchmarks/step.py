@@ -81,12 +81,12 @@ def reference(folder: Path, device: torch.device, batch: int) -> Callable[[list[
 
 def ours(device: torch.device, batch: int) -> Callable[[list[torch.Tensor]], torch.Tensor]:
     """The product's learner, likewise."""
-    machine.tune(device)
     config = Config(
         stores=("none",), images=batch * STEPS_AN_EPOCH, bands=("B04", "B03", "B02"), seed=0,
         dtype=machine.fastest_dtype(), **PRESETS["reference"] | {"batch": batch},
     )  # fmt: skip
-    learner = Learner(config, device, STEPS_AN_EPOCH, compiled=device.type == "cuda")
+    with machine.tuned_for_training(device):
+        learner = Learner(config, device, STEPS_AN_EPOCH, compiled=device.type == "cuda")
 
     def step(crops: list[torch.Tensor]) -> torch.Tensor:
         figures = learner.learn(0, torch.cat(crops[:2]), torch.cat(crops[2:]), Chance(0, device))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.imagery import eurosat_like
 from training.stores import eurosat, store
@@ -13,7 +14,8 @@ from training.stores import eurosat, store
 #: A run that takes seconds: 13 steps an epoch of some 320 images, crops of 16 and 8 pixels.
 TINY = (
     *("--preset", "small", "--image-size", "32", "--global-px", "16", "--local-px", "8", "--local-crops", "2"),
-    *("--prototypes", "64", "--batch", "24", "--epochs", "2"),
+    *("--prototypes", "64", "--batch", "24", "--epochs", "2", "--warm-up-epochs", "0.1"),
+    *("--optimizer", "muon" if hasattr(torch.optim, "Muon") else "adamw"),  # torch 2.4, too, can pretrain
 )
 
 

@@ -110,3 +110,17 @@ def test_killed_at_any_moment_an_artifact_is_served_and_the_next_call_finishes(
     assert code == 0
     assert seen == {"2", "3"}
     assert moment > 5
+
+
+def test_half_a_copy_of_a_killed_program_is_never_kept_as_the_artifact_before(
+    tmp_path: Path, artifacts: tuple[Artifact, Artifact, Artifact]
+) -> None:
+    first, second, _ = artifacts
+    folder = tmp_path / "served"
+    place.put(first, folder)
+    kept = place.put(second, folder)
+    (tmp_path / "served.copying").mkdir()
+    (tmp_path / "served.copying" / "half").write_text("of a third")
+    assert place.put(second, folder) == kept
+    assert kept is not None
+    assert load(kept).sha256 == first.sha256

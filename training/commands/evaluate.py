@@ -45,7 +45,7 @@ def carry_out(asked: argparse.Namespace) -> int:
     write_json(run.evaluation, entries)
     print(evaluate.table(entries))
     for entry in entries:
-        if entry["representation"] == run.path.name and "per_label" in entry:
+        if entry["representation"] == run.name and "per_label" in entry:
             print(f"\naverage precision on {entry['store']}, {entry['split']} split:")
             print(evaluate.per_label_table(entry))
     return 0

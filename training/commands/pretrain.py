@@ -40,7 +40,7 @@ def add_learning(command: argparse.ArgumentParser) -> None:
         default="auto",
         help="auto: the faster of the first two; float64 to compare numbers",
     )
-    command.add_argument("--knn-every", type=int, default=1, help="epochs between two looks at nearest neighbours")
+    command.add_argument("--knn-every", type=int, default=1, help="epochs between looks at neighbours; 0: at the end")
     machine = command.add_argument_group("machine", "nothing here changes what is learnt")
     machine.add_argument(
         "--backend", choices=["auto", "nccl", "gloo", "smddp"], default="auto",
@@ -80,7 +80,7 @@ def carry_out(asked: argparse.Namespace) -> int:
         begun = run.config() if (run.path / "config.json").exists() else None
         return str(begun["dtype"]) if begun else device.fastest_dtype()
 
-    with distributed.started(asked.backend) as workers:
+    with distributed.started(asked.backend) as workers, device.tuned_for_training(workers.device):
         config = Config(
             stores=tuple(store.card.name for store in stores),
             images=sum(map(len, positions)),

@@ -48,7 +48,7 @@ def carry_out(asked: argparse.Namespace) -> int:
         created = [Store.open(path).created for path in (*asked.stores, asked.probe_store)]
         said = {key: value for key, value in vars(asked).items() if key not in FREE} | learning | {"created": created}
         refresh.begin(run, *(json.loads(json.dumps(part, default=str)) for part in (said, learning)))
-    if not refresh.is_pretrained(run):
+    if Place.read().world > 1 or not refresh.is_pretrained(run):  # other hosts may not see what the first does
         pretrain.carry_out(asked)
     if not is_first:
         return 0

@@ -28,5 +28,5 @@ def carry_out(asked: argparse.Namespace) -> int:
     run = Run(asked.run)
     stores = [Store.open(path) for path in asked.stores] if asked.stores else page.of_probe(run)
     page.write(run, stores, asked.out or run.report)
-    print(f"{asked.out or run.report}: a page about {run.path.name}")
+    print(f"{asked.out or run.report}: a page about {run.name}")
     return 0

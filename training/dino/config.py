@@ -78,6 +78,11 @@ class Config:
             raise ValueError(f"timm has no model {self.backbone!r}")
         if self.images < self.batch:
             raise ValueError(f"{self.images} images do not fill a batch of {self.batch}; lower --batch")
+        if self.warm_up_epochs >= self.epochs or round(self.epochs * (self.images // self.batch)) < 1:
+            raise ValueError(
+                f"{self.epochs:g} epochs leave nothing to learn after a warm-up of {self.warm_up_epochs:g}; "
+                "raise --epochs or lower --warm-up-epochs"
+            )
         for name in ("image_size", "global_px", "local_px"):
             if getattr(self, name) % self.patch_size:
                 raise ValueError(f"{name} {getattr(self, name)} is no multiple of the patch size {self.patch_size}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from training.files import replacing
 from training.runs import Run
 
 SMOOTHED_OVER = 20  # records
@@ -22,7 +23,7 @@ def draw(run: Run) -> None:
     for name, colour in (("loss", "#1f5fa8"), ("entropy", "#9db8d6")):
         values = [record[name] for record in steps]
         left.plot(epochs, _smooth(values), color=colour, label=name if name == "loss" else "teacher entropy")
-    left.set(xlabel="epoch", ylabel="nats", title=run.path.name)
+    left.set(xlabel="epoch", ylabel="nats", title=run.name)
     left.grid(alpha=0.3)
     if watched:
         right = left.twinx()
@@ -35,7 +36,8 @@ def draw(run: Run) -> None:
         )
         right.set_ylabel("accuracy")
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
-    figure.savefig(run.curve, dpi=120)
+    with replacing(run.curve) as unfinished:
+        figure.savefig(unfinished, dpi=120, format="png")
 
 
 def _smooth(values: list[float]) -> list[float]:

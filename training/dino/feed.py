@@ -68,10 +68,13 @@ class Feed:
         return there if self._on_device is None else self._on_device[there]
 
     def _moved(self) -> Tensor:
-        """All images on the device, a thousand at a time."""
-        chunks = [
-            torch.from_numpy(images[positions[i : i + 1000]]).to(self._device)
-            for images, positions in self._stores
-            for i in range(0, len(positions), 1000)
-        ]
-        return torch.cat(chunks)
+        """All images on the device, brought there a thousand at a time."""
+        shape = self._stores[0][0].shape[1:]
+        total = sum(len(positions) for _, positions in self._stores)
+        whole, first = torch.empty((total, *shape), dtype=torch.uint8, device=self._device), 0
+        for images, positions in self._stores:
+            for start in range(0, len(positions), 1000):
+                some = torch.from_numpy(images[positions[start : start + 1000]])
+                whole[first : first + len(some)].copy_(some)
+                first += len(some)
+        return whole

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 
 PATIENCE = 50  # records, 500 steps
 COLLAPSED = 0.01  # of `method.spread`; an untrained ViT has some 0.1
+NOTHING_LEFT = 0.01  # nats of loss and of the teacher's entropy: one prototype for all images is always right
 STUCK = 0.01  # nats below ln(prototypes)
 
 
 class Diverged(ValueError):
-    """The run cannot come to anything as it goes; its checkpoints are from before."""
+    """The run cannot come to anything as it goes."""
 
 
 class Health:
@@ -28,11 +29,12 @@ class Health:
             raise Diverged(f"step {record['step']}: the loss is no number any more (NaN); {advice}")
         if warming_up:
             return
-        self._collapsed = self._collapsed + 1 if record["feature_std"] < COLLAPSED else 0
+        one_for_all = record["entropy"] < NOTHING_LEFT and record["loss"] < NOTHING_LEFT
+        self._collapsed = self._collapsed + 1 if record["feature_std"] < COLLAPSED or one_for_all else 0
         self._stuck = self._stuck + 1 if record["loss"] > self._ignorance - STUCK else 0
         if self._collapsed == PATIENCE:
             advice = "try --targets balanced, a larger --batch, a higher --momentum or a lower --learning-rate"
-            raise Diverged(f"step {record['step']}: collapsed, all images have the same features; {advice}")
+            raise Diverged(f"step {record['step']}: collapsed, all images look the same to it; {advice}")
         if self._stuck == PATIENCE:
             advice = "try --targets balanced, a lower --teacher-temperature, a larger --batch or fewer --prototypes"
             raise Diverged(

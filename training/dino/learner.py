@@ -93,7 +93,7 @@ class Learner:
         return {
             "loss": loss.detach(),
             "entropy": weight * method.entropy(targets),
-            "feature_std": weight * method.spread(features.float()),
+            "feature_std": method.spread(features, 2 * config.batch, sum_),
             **now,
         }
 

@@ -74,21 +74,24 @@ def entropy(probabilities: Tensor) -> Tensor:
     return -(probabilities * probabilities.clamp(min=1e-12).log()).sum(-1).mean()
 
 
-def spread(features: Tensor) -> Tensor:
-    """Standard deviation of N × dim features over the images, once their length is 1, times √dim.
+def spread(features: Tensor, count: int, sum_: Callable[[Tensor], Tensor] = lambda own: own) -> Tensor:
+    """Standard deviation over all `count` images of features, N × dim, once their length is 1, times √dim.
 
-    1 where they point everywhere, 0 where all images look the same.
+    1 where they point everywhere, 0 where all images look the same. `sum_` adds up over processes.
     """
-    found: Tensor = math.sqrt(features.shape[1]) * normalize(features, dim=-1).std(0).mean()
-    return found
+    unit = normalize(features.double(), dim=-1)
+    total, squares = sum_(torch.stack([unit.sum(0), unit.square().sum(0)]))
+    variance = (squares - total.square() / count) / (count - 1)
+    along: Tensor = variance.clamp(min=0).sqrt()
+    return along.mean() * math.sqrt(features.shape[1])
 
 
 @torch.no_grad()
 def clip_each(parameters: Iterable[Tensor]) -> None:
     """Scales down the gradient of each tensor whose norm exceeds 3, on its own, as the reference does."""
     gradients = [p.grad for p in parameters if p.grad is not None]
-    norms = torch._foreach_norm(gradients)
-    torch._foreach_mul_(gradients, [(LARGEST_GRADIENT_NORM / (norm + 1e-6)).clamp(max=1.0) for norm in norms])
+    norms = torch.stack(torch._foreach_norm(gradients))
+    torch._foreach_mul_(gradients, list((LARGEST_GRADIENT_NORM / (norms + 1e-6)).clamp(max=1.0).unbind()))
 
 
 @torch.no_grad()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from torch.nn.functional import interpolate
 from service.model import backbone
 from service.model.artifact import ArtifactError, BackboneSpec
 from training.dino import method
-from training.dino.crops import Chance
+from training.dino.crops import Chance, constant
 
 
 class Network(nn.Module):
@@ -32,8 +31,8 @@ class Network(nn.Module):
 
         `kept` has for each size what `drop_path` drew.
         """
-        passes = zip_longest(crops, kept)
-        return self.head(torch.cat([self.embed(*one) for one in passes]))  # type: ignore[no-any-return]  # nn.Module says Any
+        passes = [self.embed(crop, kept[i] if kept else None) for i, crop in enumerate(crops)]
+        return self.head(torch.cat(passes))  # type: ignore[no-any-return]  # nn.Module says Any
 
     def embed(self, crops: Tensor, kept: Tensor | None = None) -> Tensor:
         """N × C × size² to the normed cls tokens, N × dim. Any size that is a multiple of the patch size."""
@@ -53,7 +52,7 @@ def drop_path(rate: float, depth: int, views: int, images: int, chance: Chance) 
     Rates rise from 0 in the first block to `rate` in the last (stochastic depth, arXiv 1603.09382). Drawn image
     by image, not from torch's own generator, so that it does not matter which process has an image.
     """
-    rates = torch.linspace(0, rate, depth).to(chance.device, non_blocking=True).view(depth, 1, 1)
+    rates = constant(tuple(rate * i / max(depth - 1, 1) for i in range(depth)), chance.device).view(depth, 1, 1)
     drawn = chance.uniform(0, 1, views * images, depth, 2).permute(1, 2, 0)
     return ((drawn >= rates) / (1 - rates))[..., None, None]
 

@@ -114,6 +114,7 @@ _STAND_INS: list[Any] = [
     type(name, (_LeftOut,), {"__module__": module})
     for module, name in (
         ("argparse", "Namespace"),
+        ("_codecs", "encode"),
         ("numpy", "dtype"),
         ("numpy.core.multiarray", "scalar"),
         ("numpy._core.multiarray", "scalar"),

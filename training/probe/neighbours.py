@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from service.imagery.resize import normalise, resize
@@ -44,22 +43,29 @@ def can_tell(store: Store) -> bool:
 
 @torch.inference_mode()
 def quick_accuracy(
-    embed: Callable[[Tensor], Tensor], store: Store, size: int, mean: tuple[float, ...], std: tuple[float, ...]
-) -> float:
+    embed: Callable[[Tensor], Tensor],
+    store: Store,
+    size: int,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    left_off: Callable[[], bool] = lambda: False,
+) -> float | None:
     """Accuracy on some validation images with some of the train split as bank, the same ones each time.
 
-    `embed` gives N × features for N × C × size × size, normalised.
+    `embed` gives N × features for N × C × size × size, normalised. None if, asked between batches, `left_off` says so.
     """
     chance = np.random.default_rng(0)
-
-    def some(split: str, at_most: int) -> tuple[Tensor, Tensor]:
-        positions = store.of_split(split)
-        positions = np.sort(chance.permutation(positions)[:at_most])
-        classes = [store.card.labels.index(store.rows[i].labels[0]) for i in positions]
-        features = [embed(batch(store.images[positions[i : i + 64]])) for i in range(0, len(positions), 64)]
-        return torch.cat(features), torch.tensor(classes, device=features[0].device)
-
-    def batch(images: NDArray[np.uint8]) -> Tensor:
-        return torch.from_numpy(normalise(np.stack([resize(image, size) for image in images]), mean, std))
-
-    return accuracy(*some("train", QUICK_BANK), *some("validation", QUICK_QUERIES))
+    bank, queries = (
+        np.sort(chance.permutation(store.of_split(split))[:at_most])
+        for split, at_most in (("train", QUICK_BANK), ("validation", QUICK_QUERIES))
+    )
+    both = np.concatenate([bank, queries])
+    features = []
+    for start in range(0, len(both), 64):
+        if left_off():
+            return None
+        images = np.stack([resize(image, size) for image in store.images[both[start : start + 64]]])
+        features.append(embed(torch.from_numpy(normalise(images, mean, std))))
+    found = torch.cat(features)
+    classes = torch.tensor([store.card.labels.index(store.rows[i].labels[0]) for i in both], device=found.device)
+    return accuracy(found[: len(bank)], classes[: len(bank)], found[len(bank) :], classes[len(bank) :])

@@ -42,8 +42,10 @@ def trained(run: Run, config: Config, stores: Sequence[Store]) -> Mapping[str, T
     labelled = [store for store in stores if store.card.labels and len(store.of_split("train"))]
     if not labelled:
         raise ValueError("the row supervised needs a store with labels and the split train")
-    training = Training(run.path / "supervised" / labelled[0].card.name, config, labelled[0])
-    training.to_the_end()
+    here = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with device.tuned_for_training(here):
+        training = Training(run.path / "supervised" / labelled[0].card.name, config, labelled[0], here)
+        training.to_the_end()
     return {name: tensor.detach().cpu() for name, tensor in training.backbone.state_dict().items()}
 
 
@@ -54,10 +56,8 @@ class Training:
     (its first is always blurred), as many images seen as in the run's pretraining.
     """
 
-    def __init__(self, folder: Path, config: Config, store: Store) -> None:
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        device.tune(self.device)
-        self.config, self._folder, self._images = config, folder, store.images
+    def __init__(self, folder: Path, config: Config, store: Store, here: torch.device) -> None:
+        self.config, self._folder, self._images, self.device = config, folder, store.images, here
         self._positions, self._loss = store.of_split("train"), _loss(store)
         torch.manual_seed(config.seed)
         more = {"drop_path_rate": config.drop_path, "dynamic_img_size": True}
@@ -97,9 +97,10 @@ class Training:
 
     def one_step(self) -> Tensor:
         """Learns from the next batch and gives its loss."""
-        seed, wanted = seed_of_step(self.config.seed, self.step), self._batch()
-        torch.manual_seed(seed)  # drop path draws from the default generator
-        seen = self._augmented(wanted, Chance(seed, self.device))
+        crops, paths = (seed_of_step(self.config.seed, self.step, purpose) for purpose in ("crops", "paths"))
+        wanted = self._batch()
+        torch.manual_seed(paths)  # timm's drop path draws from the default generator
+        seen = self._augmented(wanted, Chance(crops, self.device))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.dtype == "bfloat16"):
             logits = self.classifier(self.backbone(seen)).float()
         loss = self._loss(logits, wanted)

@@ -29,7 +29,7 @@ def of_precision(answers: Columns, precision: float) -> dict[str, float | None]:
     """
     found: dict[str, float | None] = {}
     for name, (scores, told, hits, _) in _cuts(answers).items():
-        enough = np.flatnonzero((hits > 0) & (hits >= precision * told))
+        enough = np.flatnonzero((hits > 0) & (hits / told >= precision))
         found[name] = float(scores[enough[-1]]) if len(enough) else None
     return found
 

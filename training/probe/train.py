@@ -29,7 +29,7 @@ def teacher(run: Run, kind: str) -> Transformer:
     config = Config.read(run)
     weights = checkpoint.teacher_backbone(newest[1])
     mean, std = config.mean_and_std
-    return Transformer(run.path.name, config.spec, weights, len(config.bands), mean, std, FEATURES[kind])
+    return Transformer(run.name, config.spec, weights, len(config.bands), mean, std, FEATURES[kind])
 
 
 def require_bands(run: Run, store: Store) -> None:

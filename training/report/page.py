@@ -25,7 +25,7 @@ def write(run: Run, stores: Sequence[Store], file: Path) -> None:
     `stores` are those whose patches are shown. Raises FileNotFoundError for what is no run, ValueError for a
     store with other bands.
     """
-    config, records, name = Config.read(run), run.metrics(), run.path.name
+    config, records, name = Config.read(run), run.metrics(), run.name
     for store in stores:
         require_bands(run, store)
     entries = json.loads(run.evaluation.read_text()) if run.evaluation.exists() else []

@@ -87,5 +87,9 @@ def _unpacked(content: IO[bytes], archive: Path) -> Iterator[IO[bytes]]:
         assert unpacking.stdout is not None  # asked for a pipe
         try:
             yield unpacking.stdout
+            while unpacking.stdout.read(1 << 20):  # what fills the last block of the archive
+                pass
+            if unpacking.wait():
+                raise EOFError("zstd did not come to its end")
         finally:
-            unpacking.kill()  # what follows the end of the archive is of no interest
+            unpacking.kill()

@@ -68,8 +68,9 @@ class _Process(Generic[Task, Result]):
         if isinstance(result, Ended):
             self.end()
             self._start()
-            for unfinished in self._tasks:
-                self._pipe.send(unfinished)
+            with suppress(ConnectionError):  # it has ended again; the next `finish` says so
+                for unfinished in self._tasks:
+                    self._pipe.send(unfinished)
         elif isinstance(result, Exception):
             raise result
         return task, result

@@ -42,13 +42,19 @@ def test_a_run_that_recovers_or_only_warms_up_goes_on() -> None:
     health.check(WELL | {"loss": 8.3177})
 
 
-def test_a_run_without_hope_ends_with_1_and_advice_and_keeps_its_last_good_checkpoint(
-    tiles: Path, tmp_path: Path
-) -> None:
-    command = [sys.executable, str(ROOT / "training/run.py"), "pretrain", str(tiles), "--run", str(tmp_path / "run")]
-    wild = (*TINY, "--optimizer", "adamw", "--learning-rate", "1e30", "--warm-up-epochs", "0", "--dtype", "float32")
-    done = subprocess.run([*command, *wild], capture_output=True, text=True, check=False)
+def test_one_prototype_for_all_images_is_a_collapse_though_their_features_differ() -> None:
+    health = Health(4096)
+    with pytest.raises(Diverged, match="collapsed"):
+        for _ in range(PATIENCE):
+            health.check(WELL | {"loss": 1e-5, "entropy": 0.0})
+
+
+def test_a_run_without_hope_ends_with_1_and_advice_and_saves_nothing_of_it(tiles: Path, tmp_path: Path) -> None:
+    run, wild = tmp_path / "run", ("--learning-rate", "1e30", "--warm-up-epochs", "0", "--dtype", "float32")
+    command = [sys.executable, str(ROOT / "training/run.py"), "pretrain", str(tiles), "--run", str(run)]
+    arguments = [*command, *TINY, "--optimizer", "adamw", "--checkpoint-minutes", "0", *wild]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "Diverged: step 10: the loss is no number" in done.stderr
     assert "--learning-rate" in done.stderr
-    assert checkpoint.latest(Run(tmp_path / "run").checkpoints) is None
+    assert checkpoint.latest(Run(run).checkpoints) is None

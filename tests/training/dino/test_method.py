@@ -78,3 +78,14 @@ def test_schedules_begin_and_end_where_they_should() -> None:
     assert math.isclose(rates()[55], 0.55)
     assert math.isclose(rates()[100], 0.1)
     assert [round(schedules.cosine(step, 4, 0.04, 0.4), 9) for step in (0, 2, 4)] == [0.04, 0.22, 0.4]
+
+
+def test_spread_is_that_of_the_whole_batch_however_many_processes_have_it() -> None:
+    torch.manual_seed(0)
+    features = torch.randn(6, 5)
+    unit = torch.nn.functional.normalize(features.double(), dim=-1)
+    whole = float(unit.std(0).mean() * 5**0.5)
+    assert math.isclose(float(method.spread(features, 6)), whole, rel_tol=1e-9)
+    total = torch.stack([unit.sum(0), unit.square().sum(0)])
+    assert math.isclose(float(method.spread(features[:2], 6, lambda _: total)), whole, rel_tol=1e-9)
+    assert float(method.spread(features[:1].expand(6, -1), 6)) < 1e-6

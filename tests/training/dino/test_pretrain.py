@@ -104,7 +104,14 @@ def test_every_step_and_seed_draws_its_own() -> None:
         (("--batch", "1000"), "lower --batch"),
         (("--local-px", "10"), "local_px 10 is no multiple of the patch size 8"),
         (("--splits", "trian"), "no split is called trian"),
+        (("--warm-up-epochs", "2"), "2 epochs leave nothing to learn after a warm-up of 2"),
+        (("--epochs", "0.01"), "leave nothing to learn"),
         (("--splits", "none"), "0 images"),
+        pytest.param(
+            ("--optimizer", "muon"),
+            "has no Muon",
+            marks=pytest.mark.skipif(hasattr(torch.optim, "Muon"), reason="this torch has Muon"),
+        ),
     ],
 )
 def test_what_cannot_learn_is_refused_before_anything_is_written(

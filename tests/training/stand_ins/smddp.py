@@ -22,7 +22,7 @@ class Smddp(dist.ProcessGroup):
 
     def allreduce(self, tensors, options):
         assert options.reduceOp == dist.ReduceOp.SUM
-        self._note("allreduce")
+        self._note(f"allreduce {sum(tensor.numel() for tensor in tensors)}")
         return self._gloo.allreduce(tensors, options)
 
     def broadcast(self, tensors, options):
