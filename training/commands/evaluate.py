@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ ROWS = ("statistics", "untrained", "ours")
 
 def add(commands: Any) -> None:
     """Adds the command to those of run.py."""
-    command = arguments.command(commands, "evaluate", "compare representations on the test splits", carry_out)
+    command = arguments.command(
+        commands, "evaluate", "compare representations on the test splits; adds to what was evaluated before", carry_out
+    )
     command.add_argument("stores", type=Path, nargs="+", metavar="STORE")
     command.add_argument("--run", type=Path, required=True)
     arguments.add_protocol(command)
@@ -42,6 +45,9 @@ def carry_out(asked: argparse.Namespace) -> int:
     for row in asked.rows:
         representation = rows.representation(row, run, stores, kind)
         entries += [evaluate.evaluate(representation, store, run.features, protocol) for store in stores]
+    asked_again = {(entry["representation"], entry["store"]) for entry in entries}
+    before = json.loads(run.evaluation.read_text()) if run.evaluation.exists() else []
+    entries = [e for e in before if (e["representation"], e["store"]) not in asked_again] + entries
     write_json(run.evaluation, entries)
     print(evaluate.table(entries))
     for entry in entries:

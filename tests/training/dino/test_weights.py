@@ -200,7 +200,7 @@ def test_a_file_becomes_a_row_of_the_table(reference: Path, teacher: Network) ->
 
 def test_evaluate_takes_a_file_for_a_row(tiles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "run"
-    assert command.main(["pretrain", str(tiles), "--run", str(run), *TINY_RUN, "--epochs", "0.1"]) == 0
+    assert command.main(["pretrain", str(tiles), "--run", str(run), *TINY_RUN, "--epochs", "0.2"]) == 0
     newest = checkpoint.latest(run / "checkpoints")
     assert newest is not None
     asked = ["evaluate", str(tiles), "--run", str(run), "--rows"]
