@@ -56,4 +56,5 @@ class StopNotice:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        signal.signal(signal.SIGTERM, self._before)
+        # On the way out a process is deaf: a launcher sends SIGTERM to the others as soon as one of them has left.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN if kind is SystemExit else self._before)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from tests.training.dino.parity.training import CONFIG
+from tests.training.dino.parity.twenty_steps import CONFIG
 from training.dino import feed
 from training.distributed import Place, Workers
 

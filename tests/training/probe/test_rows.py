@@ -80,14 +80,14 @@ def test_supervised_training_learns_the_labels(
 ) -> None:
     store = Store.open(request.getfixturevalue(kind))
     config = replace(Config.read(Run(run)), epochs=2)
-    training = supervised.Training(tmp_path / "supervised", config, store)
+    training = supervised.Training(tmp_path / "supervised", config, store, torch.device("cpu"))
     losses = [float(training.one_step()) for _ in range(training.steps)]
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:3])
 
 
 def test_it_sees_as_many_images_as_the_run(run: Path, mosaics: Path, tmp_path: Path) -> None:
     config = Config.read(Run(run))
-    training = supervised.Training(tmp_path / "supervised", config, Store.open(mosaics))
+    training = supervised.Training(tmp_path / "supervised", config, Store.open(mosaics), torch.device("cpu"))
     assert training.steps * training.batch == pytest.approx(config.epochs * config.images, abs=training.batch)
 
 

@@ -33,7 +33,8 @@ def test_attention_is_what_the_last_block_mixes_its_tokens_with(tmp_path: Path) 
     assert seen.tokens.shape == (2, 8, 8, 192)
     values = seen.attention.reshape(2, 3, 64)
     assert (values > 0).all()
-    assert (values.sum(2) < 1).all()  # the rest goes to the cls token itself
+    assert (values.sum(2) < 1 + 1e-6).all()
+    assert values.sum(2).min() < 0.999  # the rest goes to the cls token itself
     assert values.max() > 10 * np.median(values)
 
     given: list[torch.Tensor] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.training.dino.parity.training import NUMBERS, learner, steps
+from tests.training.dino.parity.twenty_steps import NUMBERS, learner, steps
 
 print(f"{'step':>4}  {'reference':>18}  {'ours':>18}  relative difference")
 for step, (theirs, told) in enumerate(zip(NUMBERS["training"]["loss"], steps(learner()), strict=True), 1):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from service.model.artifact import BackboneSpec
 from tests.training.dino.parity import filling
-from tests.training.dino.parity.training import EPOCHS, NUMBERS, STEPS_AN_EPOCH, learner, steps
+from tests.training.dino.parity.twenty_steps import EPOCHS, NUMBERS, STEPS_AN_EPOCH, learner, steps
 from training.dino import method, schedules
 from training.dino.crops import Chance
 from training.dino.learner import _optimizers
