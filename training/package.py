@@ -73,6 +73,7 @@ def package(run: Run, out: Path, name: str, version: str, description: str, divi
             images=config.images,
             epochs=step / (config.images // config.batch),
             seed=config.seed,
+            init=Path(config.init).name or None,
             commit=_commit(),
         ),
         metrics=tuple(_without_curves(entry) for entry in own),
@@ -130,10 +131,11 @@ def card(manifest: Manifest, intervals: Mapping[str, Sequence[float] | None]) ->
     untold = [label.name for label in manifest.labels if not label.supervision]
     lines = [f"# {manifest.name} {manifest.version}", "", manifest.description, "", "## Learnt from", ""]
     training = manifest.training
+    first = f", from the weights of {training.init}" if training.init else ""
     lines.append(
         f"DINO on {manifest.backbone.timm} with tokens of {manifest.backbone.patch_size} px at "
         f"{manifest.backbone.image_size} px; {training.images:,} images ({', '.join(training.stores)}), "
-        f"{training.epochs:.1f} epochs, seed {training.seed}. {manifest.attribution.rstrip('.')}."
+        f"{training.epochs:.1f} epochs, seed {training.seed}{first}. {manifest.attribution.rstrip('.')}."
     )
     lines += ["", "## Tells", "", "| label | supervision | average precision | threshold |", "|---|---|---|---|"]
     lines += [_told(label, label.name, "direct", intervals) for label in direct]

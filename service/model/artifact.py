@@ -131,6 +131,7 @@ class Training(_Part):
     images: int  #: distinct images seen in pretraining
     epochs: float
     seed: int
+    init: str | None = None  #: file or timm's name of its first weights; None: random
     commit: str | None = None
 
 

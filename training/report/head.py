@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from training.dino.config import Config
@@ -38,10 +39,12 @@ def _in_words(config: Config, records: Sequence[dict[str, Any]]) -> list[Markup]
     epochs = f"{config.epochs:g} epochs"
     if reached < config.epochs - 0.005:
         epochs = f"{reached:.2f} of {config.epochs:g} epochs, so far,"
+    first = f", from the weights of {Path(config.init).name}" if config.init else ""
     local = f" and {config.local_crops} local ones of {config.local_px} px" if config.local_crops else ""
     what = (
         f"A {config.backbone} with tokens of {config.patch_size} px, taught by DINO for {epochs} on "
-        f"{config.images:,} patches of {' and '.join(config.stores)} ({', '.join(config.bands)}) without their labels."
+        f"{config.images:,} patches of {' and '.join(config.stores)} ({', '.join(config.bands)}) without their labels"
+        f"{first}."
     )
     how = (
         f"Each patch was seen through two global crops of {config.global_px} px{local}, under the {config.recipe} "
