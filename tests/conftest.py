@@ -17,6 +17,10 @@ import pytest
 
 from service.model import artifact as artifacts
 
+# Before torch is imported, here and in all processes that tests start: so small a work is faster on one thread, and
+# sums come out the same to the last bit in a run that was killed and in one that was not.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 ROOT = Path(__file__).parents[1]
 SHARED_DATA = Path(os.environ.get("SHARED_DATA", ROOT.parent / "shared" / "data"))
 
