@@ -42,8 +42,8 @@ def reference(folder: Path, device: torch.device, batch: int) -> Callable[[list[
     import vision_transformer
 
     if device.type == "cpu":  # it moves everything to a GPU and waits for it
-        torch.Tensor.cuda = lambda self, *_, **__: self  # type: ignore[method-assign,assignment]
-        torch.cuda.synchronize = lambda *_: None  # type: ignore[assignment]
+        torch.Tensor.cuda = lambda self, *_, **__: self
+        torch.cuda.synchronize = lambda *_: None
         utils.MetricLogger.synchronize_between_processes = lambda _: None
     store = Path(tempfile.mkdtemp()) / "store"
     backend = "nccl" if device.type == "cuda" else "gloo"
@@ -90,7 +90,7 @@ def ours(device: torch.device, batch: int) -> Callable[[list[torch.Tensor]], tor
 
     def step(crops: list[torch.Tensor]) -> torch.Tensor:
         figures = learner.learn(0, torch.cat(crops[:2]), torch.cat(crops[2:]), Chance(0, device))
-        return figures["loss"]  # type: ignore[return-value]  # a tensor among figures
+        return figures["loss"]
 
     return step
 
@@ -121,7 +121,7 @@ def main() -> None:
     rates: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(asked.rounds):
         for name, step in steps.items():
-            took = seconds(lambda step=step: [step(crops) for _ in range(asked.steps)], device)  # type: ignore[misc]
+            took = seconds(lambda step=step: [step(crops) for _ in range(asked.steps)], device)
             rates[name].append(asked.batch * asked.steps / took)
     medians = {name: statistics.median(found) for name, found in rates.items()}
     for name, found in rates.items():
