@@ -24,8 +24,8 @@ from typing import Any
 import torch
 
 from training import device as machine
+from training.dino.chance import Chance
 from training.dino.config import Config
-from training.dino.crops import Chance
 from training.dino.learner import Learner
 from training.dino.presets import PRESETS
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from training.dino import method, schedules
+from training.dino.chance import Chance
 from training.dino.config import Config
-from training.dino.crops import Chance
 from training.dino.network import Network, drop_path
 from training.distributed import ALONE, Workers
 

@@ -12,7 +12,8 @@ from torch.nn.functional import interpolate
 from service.model import backbone
 from service.model.artifact import ArtifactError, BackboneSpec
 from training.dino import method
-from training.dino.crops import Chance, constant
+from training.dino.chance import Chance
+from training.dino.crops import constant
 
 
 class Network(nn.Module):

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from training.board import Board
 from training.dino import checkpoint, curve, feed, weights
+from training.dino.chance import Chance
 from training.dino.config import Config
-from training.dino.crops import RECIPES, Chance, multi_crop
+from training.dino.crops import RECIPES, multi_crop
 from training.dino.health import Health
 from training.dino.learner import Learner
 from training.distributed import Workers

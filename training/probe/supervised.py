@@ -16,8 +16,9 @@ from service.imagery.bands import share_of_haze
 from service.model import backbone
 from training import device
 from training.dino import checkpoint, schedules
+from training.dino.chance import Chance
 from training.dino.config import Config
-from training.dino.crops import RECIPES, Chance, constant, crop
+from training.dino.crops import RECIPES, constant, crop
 from training.dino.pretrain import seed_of_step
 from training.probe import linear, supervision
 from training.progress import Progress

@@ -10,7 +10,8 @@ from torchvision.transforms import functional as torchvision
 
 from service.imagery.bands import WAVELENGTHS, share_of_haze
 from training.dino import crops
-from training.dino.crops import OVERHEAD, REFERENCE, Chance, Recipe, Views
+from training.dino.chance import Chance
+from training.dino.crops import OVERHEAD, REFERENCE, Recipe, Views
 
 RGB = ("B04", "B03", "B02")
 CPU = torch.device("cpu")

@@ -12,7 +12,8 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
 from training.dino import crops
-from training.dino.crops import REFERENCE, Chance
+from training.dino.chance import Chance
+from training.dino.crops import REFERENCE
 
 COUNT = 1500
 NO_JITTER = replace(REFERENCE, brightness=0, contrast=0, saturation=0, hue=0)

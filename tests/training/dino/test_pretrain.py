@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 from tests.training.conftest import TINY
 from training import run as command
 from training.dino import checkpoint
-from training.dino.crops import Chance
+from training.dino.chance import Chance
 from training.dino.pretrain import seed_of_step
 from training.runs import Run
 from training.stores.store import Card, Entry, Row, Source, write

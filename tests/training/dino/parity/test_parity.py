@@ -13,7 +13,7 @@ from service.model.artifact import BackboneSpec
 from tests.training.dino.parity import filling
 from tests.training.dino.parity.twenty_steps import EPOCHS, NUMBERS, STEPS_AN_EPOCH, learner, steps
 from training.dino import method, schedules
-from training.dino.crops import Chance
+from training.dino.chance import Chance
 from training.dino.learner import _optimizers
 from training.dino.network import Network, drop_path, positions
 

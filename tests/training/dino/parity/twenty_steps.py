@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from tests.training.dino.parity import filling
+from training.dino.chance import Chance
 from training.dino.config import Config
-from training.dino.crops import Chance
 from training.dino.learner import Learner
 from training.dino.presets import PRESETS
 
