@@ -1,0 +1,1 @@
+"""The CloudFormation stack: a bucket, a container repository and two roles."""
