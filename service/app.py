@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from email.message import Message
 
 from fastapi import FastAPI, Request, Response
@@ -11,11 +12,17 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from service import bodies, openapi, options, responses
+from service import openapi, options
+from service.answers.answer import Answer, MediaType
+from service.answers.negotiation import ENCODERS, negotiate
+from service.bodies import body as bodies
+from service.bodies.limit import BodyLimit
+from service.bodies.reading import Reading
 from service.errors import ServiceError
-from service.featurizer import Featurizer, Refusal
+from service.featurizer import Featurizer, Refusal, TileResult
 from service.metrics import Metrics
 from service.settings import Settings
+from service.sources import Sources
 
 CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 CLIENT_GONE = 499  # nginx's number; nobody is there to read it
@@ -30,7 +37,9 @@ def create(featurizer: Featurizer, settings: Settings, metrics: Metrics) -> Fast
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
 
-    app.add_middleware(bodies.BodyLimit, largest=int(settings.max_body_mb * 1e6))
+    largest_body = int(settings.max_body_mb * 1e6)
+    app.add_middleware(BodyLimit, largest=largest_body)
+    sources = Sources(settings.allowed_s3_prefixes)
 
     @app.get("/ping", summary="Health", responses=openapi.PING, response_class=Response)
     async def ping() -> Response:
@@ -41,8 +50,11 @@ def create(featurizer: Featurizer, settings: Settings, metrics: Metrics) -> Fast
     async def invocations(request: Request) -> Response:
         """GeoTIFFs in, one prediction for each patch out."""
         started = time.perf_counter()
+        reading = Reading(
+            featurizer.artifact.manifest.input.bands, settings.max_instances, sources.for_request(largest_body)
+        )
         with featurizer.answering():
-            response, code = await _answer(request, featurizer, settings)
+            response, code = await _answer(request, reading, featurizer, settings)
         metrics.requests.labels(code).inc()
         metrics.request_seconds.observe(time.perf_counter() - started)
         return response
@@ -76,10 +88,12 @@ def create(featurizer: Featurizer, settings: Settings, metrics: Metrics) -> Fast
     return app
 
 
-async def _answer(request: Request, featurizer: Featurizer, settings: Settings) -> tuple[Response, str]:
+async def _answer(
+    request: Request, reading: Reading, featurizer: Featurizer, settings: Settings
+) -> tuple[Response, str]:
     """The response, and the code under which it is counted."""
     try:
-        answer = await _invoke(request, featurizer, settings)
+        answer = await _invoke(request, reading, featurizer, settings)
     except ServiceError as error:
         return _problem(error), error.code
     except ClientDisconnect:
@@ -92,30 +106,50 @@ async def _answer(request: Request, featurizer: Featurizer, settings: Settings) 
     return Response(answer.body, media_type=answer.media_type), "ok"
 
 
-async def _invoke(request: Request, featurizer: Featurizer, settings: Settings) -> responses.Answer:
-    media_type = Message()
-    media_type["content-type"] = request.headers.get("content-type", "")
-    asked = options.parse(
-        request.query_params.multi_items(),
-        dict(media_type.get_params(failobj=[])[1:]),
-        request.headers.get(CUSTOM_ATTRIBUTES),
-    )
-    encode = responses.ENCODERS[responses.negotiate(request.headers.get("accept"))]
+async def _invoke(request: Request, reading: Reading, featurizer: Featurizer, settings: Settings) -> Answer:
+    content_type = Message()
+    content_type["content-type"] = request.headers.get("content-type", "")
+    media_type = content_type.get_content_type()
+    encode = ENCODERS[negotiate(request.headers.get("accept"), _default_answer(media_type, settings))]
     featurizer.raise_unless_ready()
     featurizer.admit(1)
-    bands = featurizer.artifact.manifest.input.bands
-    tiles = await bodies.read(request, media_type.get_content_type(), bands, settings.max_instances)
-    featurizer.admit(len(tiles))
-    results = await featurizer.predict(
-        tiles, asked.for_reading(settings.max_pixels), "token_embeddings" in asked.outputs
+    body = await bodies.read(request, media_type, reading)
+    asked = options.parse(
+        request.query_params.multi_items(),
+        dict(content_type.get_params(failobj=[])[1:]),
+        request.headers.get(CUSTOM_ATTRIBUTES),
+        body.options,
     )
+    featurizer.admit(len(body.tiles))
+    results = await featurizer.predict(
+        body.tiles, asked.for_reading(settings.max_pixels), "token_embeddings" in asked.outputs
+    )
+    _raise_if_all_were_refused(results, settings.batch_errors == "record")
+    return await asyncio.to_thread(encode, results, featurizer.artifact, asked)
+
+
+def _default_answer(media_type: str, settings: Settings) -> MediaType:
+    """Lines for lines where nobody says otherwise: batch transform joins them."""
+    is_lines = media_type == bodies.JSON_LINES
+    return settings.sagemaker_default_invocations_accept or (
+        "application/jsonlines" if is_lines else "application/json"
+    )
+
+
+def _raise_if_all_were_refused(results: Sequence[TileResult], is_recorded: bool) -> None:
+    """Raises ServiceError with all reasons, unless each is its tile's own and such reasons are recorded instead.
+
+    Recorded, a bad object costs a batch transform no retries and does not fail the job; what is no tile's fault
+    (as engine_failed, source_unavailable) still does, since the platform's next try may go well.
+    """
     refused = [result for result in results if isinstance(result, Refusal)]
-    if len(refused) == len(results):
-        first = refused[0].error
-        if len(refused) > 1:
-            first.more["errors"] = [{"id": r.id, "code": r.error.code, "detail": r.error.detail} for r in refused]
-        raise first
-    return encode(results, featurizer.artifact, asked)
+    passing = [refusal.error for refusal in refused if not refusal.error.is_the_tiles]
+    if len(refused) < len(results) or (is_recorded and not passing):
+        return
+    first = (passing or [refused[0].error])[0]
+    if len(refused) > 1:
+        first.more["errors"] = [{"id": r.id, "code": r.error.code, "detail": r.error.detail} for r in refused]
+    raise first
 
 
 def _problem(error: ServiceError) -> Response:

@@ -10,8 +10,11 @@ from service.imagery.errors import ImageryError
 
 STATUS = {
     "empty_body": 400,
+    "bad_json": 400,
+    "bad_base64": 400,
     "bad_option": 400,
     "bad_multipart": 400,
+    "source_forbidden": 403,
     "not_found": 404,
     "method_not_allowed": 405,
     "not_acceptable": 406,
@@ -33,12 +36,16 @@ STATUS = {
     "no_valid_pixels": 422,
     "too_small": 422,
     "no_georeference": 422,
+    "source_not_found": 422,
     "overloaded": 429,
     "loading": 503,
     "draining": 503,
     "engine_failed": 503,
+    "source_unavailable": 503,
     "internal": 500,
 }
+#: Under 500, yet no tile's fault: of how the request was made, or of the moment.
+NO_TILES_FAULT = {"unsupported_media_type", "too_many_instances", "overloaded"}
 log = logging.getLogger("service")
 
 
@@ -56,6 +63,11 @@ class ServiceError(Exception):
     def status(self) -> int:
         """Of HTTP."""
         return STATUS[self.code]
+
+    @property
+    def is_the_tiles(self) -> bool:
+        """True where the same tile would be refused again, and another in its place might not be."""
+        return self.status < 500 and self.code not in NO_TILES_FAULT
 
     @classmethod
     def of(cls, error: ImageryError) -> ServiceError:

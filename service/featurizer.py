@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.batching import Batcher
-from service.bodies import TileRequest
 from service.errors import ServiceError
 from service.imagery import self_test
 from service.imagery.errors import ImageryError
@@ -23,6 +22,7 @@ from service.metrics import Metrics
 from service.model import engine as engines
 from service.model.artifact import Artifact
 from service.settings import Settings
+from service.tiles import TileAtHand, TileRequest
 
 TEST_EVERY_S = 5.0  # when no real patch went through for so long
 WORKS_FOR_S = 30.0  # after the last patch that went through
@@ -48,6 +48,9 @@ class Refusal:
     error: ServiceError
 
 
+TileResult = list[Prediction] | Refusal  #: one prediction for each patch of the tile, or why there is none
+
+
 class Featurizer:
     """Loads in the background; `status` says how it stands."""
 
@@ -65,7 +68,7 @@ class Featurizer:
         self._engine = Batcher(metrics)
         self.in_flight = 0  #: requests being answered
         metrics.in_flight.set_function(lambda: self.in_flight)
-        self._decoding = 0  # tiles that wait for a decode process or are in one
+        self._decoding = 0  # tiles that are fetched, wait for a decode process or are in one
         self._worked_at = -WORKS_FOR_S
         self.status: Literal["loading", "ready", "draining"] = "loading"
         self.engine_name = ""
@@ -105,7 +108,7 @@ class Featurizer:
         await self._engine.close()
 
     async def _test(self) -> None:
-        await self.predict_tile(TileRequest("self-test", self_test.tile(self._spec)), ReadOptions(), False)
+        await self.predict_tile(TileAtHand("self-test", self_test.tile(self._spec)), ReadOptions(), False)
 
     @contextmanager
     def answering(self) -> Iterator[None]:
@@ -133,18 +136,13 @@ class Featurizer:
                 limits={"wait_s": round(wait, 1), "max_wait_s": allowed},
             )
 
-    async def predict(
-        self, tiles: Sequence[TileRequest], options: ReadOptions, tokens: bool
-    ) -> list[Prediction | Refusal]:
-        """Predictions of all patches of all tiles, in order; a tile that is refused does not stop the others."""
+    async def predict(self, tiles: Sequence[TileRequest], options: ReadOptions, tokens: bool) -> list[TileResult]:
+        """What came of each tile, in order; one that is refused does not stop the others."""
         done = await asyncio.gather(*(self._predict_or_refuse(tile, options, tokens) for tile in tiles))
-        predictions = [prediction for predictions in done for prediction in predictions]
-        self._metrics.patches.inc(sum(isinstance(prediction, Prediction) for prediction in predictions))
-        return predictions
+        self._metrics.patches.inc(sum(len(result) for result in done if not isinstance(result, Refusal)))
+        return done
 
-    async def _predict_or_refuse(
-        self, tile: TileRequest, options: ReadOptions, tokens: bool
-    ) -> Sequence[Prediction | Refusal]:
+    async def _predict_or_refuse(self, tile: TileRequest, options: ReadOptions, tokens: bool) -> TileResult:
         try:
             return await self.predict_tile(tile, options, tokens)
         except ImageryError as error:
@@ -154,13 +152,13 @@ class Featurizer:
         except Exception as error:  # a fault of ours in one tile is not the others'
             refusal = ServiceError.unforeseen(error)
         self._metrics.refused_tiles.labels(refusal.code).inc()
-        return [Refusal(tile.id, refusal)]
+        return Refusal(tile.id, refusal)
 
     async def predict_tile(self, tile: TileRequest, options: ReadOptions, tokens: bool) -> list[Prediction]:
-        """Predictions of one tile's patches. Raises ImageryError, ServiceError engine_failed."""
+        """Predictions of one tile's patches. Raises ImageryError and ServiceError."""
         self._decoding += 1
         try:
-            decoded = await self._pool.decode(tile.files, options)
+            decoded = await self._pool.decode(await tile.load(), options)
         except PoolBroken:
             raise ServiceError("engine_failed", "Decoding has broken down; try again.", retry_after_s=30) from None
         finally:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from itertools import groupby
 from typing import Any
 
-from service.bodies import MULTIPART, TIFF_TYPES
+from service.answers.answer import MediaType
+from service.answers.negotiation import ENCODERS
+from service.bodies.body import JSON, JSON_LINES, MULTIPART, TIFF_TYPES
+from service.bodies.instances import Instance
 from service.errors import STATUS
 from service.options import Options
 
@@ -56,6 +59,7 @@ PROBLEM: dict[str, Any] = {
         "limits": {"type": "object", "description": "The limit that was broken"},
         "retry_after_s": {"type": "number", "description": "Seconds after which to come back"},
         "errors": {"type": "array", "items": {"type": "object"}, "description": "Every tile, if all were refused"},
+        "id": {"type": "string", "description": "Of an internal error: what to look up in the log"},
     },
 }
 
@@ -68,7 +72,10 @@ PREDICTION: dict[str, Any] = {
     "type": "object",
     "required": ["id"],
     "properties": {
-        "id": {"type": "string", "description": "File name's stem or position; windows of a scene share it"},
+        "id": {
+            "type": "string",
+            "description": "The instance's, file name's stem or position; windows of a scene share it",
+        },
         "window": {"type": "array", "items": {"type": "integer"}, "description": "Column, row, width, height"},
         "embedding": {**_NUMBERS, "description": "Normed cls token of the last block"},
         "embedding_scale": {"type": "number", "description": "With int8: value = sign(code)·(code/127)²·scale"},
@@ -96,27 +103,83 @@ PREDICTION: dict[str, Any] = {
         "footprint": _POLYGON,
         "radiometry": {"type": "object", "description": "What turned file values into pixels"},
         "warnings": {"type": "array", "items": {"type": "object"}},
-        "error": {"type": "object", "description": "In place of all else: why this tile was refused"},
+        "error": {
+            "type": "object",
+            "description": "In place of all else: why this tile was refused",
+            "required": ["code", "detail"],
+            "properties": {name: PROBLEM["properties"][name] for name in ("code", "detail", "limits", "retry_after_s")},
+        },
     },
 }
 ANSWER: dict[str, Any] = {
     "type": "object",
     "required": ["model", "predictions"],
-    "properties": {"model": {"type": "object"}, "predictions": {"type": "array", "items": PREDICTION}},
+    "properties": {
+        "model": {"type": "object", "properties": {name: {"type": "string"} for name in ("name", "version", "sha256")}},
+        "predictions": {"type": "array", "items": PREDICTION},
+    },
+}
+_LINE: dict[str, Any] = {
+    "description": "A line for each tile, in order: for a scene all its windows, for a refused tile its error. "
+    "What JSON Lines are answered with unless something else is asked for",
+    "type": "object",
+    "required": ["id", *ANSWER["required"]],
+    "properties": {"id": PREDICTION["properties"]["id"], **ANSWER["properties"]},
+}
+_ANSWERS: dict[MediaType, dict[str, Any]] = {
+    "application/json": {"schema": ANSWER},
+    "application/jsonlines": {"schema": _LINE},
+    "application/x-npy": {
+        "schema": {
+            "type": "string",
+            "format": "binary",
+            "description": "One array, a row for each patch. It has no place for an error: a refused tile fails it",
+        }
+    },
+    "application/vnd.apache.parquet": {
+        "schema": {
+            "type": "string",
+            "format": "binary",
+            "description": "GeoParquet 1.1, a row for each patch or refused tile; columns named as in JSON, "
+            "with the footprint as geometry",
+        }
+    },
+}
+_INSTANCE = {
+    **Instance.model_json_schema(),
+    "description": "With exactly one of image, s3_uri and bands",
+}
+_INSTANCES: dict[str, Any] = {
+    "type": "object",
+    "required": ["instances"],
+    "additionalProperties": False,
+    "properties": {
+        "instances": {"type": "array", "minItems": 1, "items": _INSTANCE},
+        "options": {"type": "object", "description": "Of the same names as the query parameters"},
+    },
 }
 _FORM = {"schema": {"type": "object", "additionalProperties": {"type": "string", "format": "binary"}}}
 INVOCATIONS: dict[str, Any] = {
     "parameters": _parameters(),
     "requestBody": {
         "required": True,
-        "description": "One GeoTIFF, or a form of several, or a form of single-band files of one or more tiles. "
+        "description": "One GeoTIFF, or a form of several, or a form of single-band files of one or more tiles, or "
+        "instances as JSON or one a line. "
         "Options may also be parameters of the media type, or JSON in X-Amzn-SageMaker-Custom-Attributes.",
-        "content": {**dict.fromkeys(TIFF_TYPES, BINARY), MULTIPART: _FORM},
+        "content": {
+            **dict.fromkeys(TIFF_TYPES, BINARY),
+            MULTIPART: _FORM,
+            JSON: {"schema": _INSTANCES},
+            JSON_LINES: {
+                "schema": {**_INSTANCE, "description": "One a line, with exactly one of image, s3_uri, bands"}
+            },
+        },
     },
     "responses": {
         "200": {
-            "description": "One prediction for each patch",
-            "content": {"application/json": {"schema": ANSWER}, "application/x-npy": BINARY},
+            "description": "One prediction for each patch, or an error in place of a refused tile: if others were "
+            "served, and with BATCH_ERRORS=record, the default in batch transform, even if none was",
+            "content": {media_type: _ANSWERS[media_type] for media_type in ENCODERS},
         },
         **_problems(),
     },

@@ -1,5 +1,5 @@
-"""What a caller may ask for beside the image: as query parameters, parameters of the media type, or, since
-SageMaker passes neither queries nor headers of one's own, as JSON in X-Amzn-SageMaker-Custom-Attributes.
+"""What a caller may ask for beside the image: as query parameters, parameters of the media type, `options` of a JSON
+body, or, since SageMaker passes neither queries nor headers of one's own, JSON in X-Amzn-SageMaker-Custom-Attributes.
 """
 
 from __future__ import annotations
@@ -67,12 +67,17 @@ class Options(BaseModel):
         return ReadOptions(self.bands, offset, self.scale, max_pixels, self.require_geo)
 
 
-def parse(query: Iterable[tuple[str, str]], media_type: Mapping[str, str], custom_attributes: str | None) -> Options:
-    """Options from the three places they travel in. Raises ServiceError bad_option, also for one said twice."""
+def parse(
+    query: Iterable[tuple[str, str]],
+    media_type: Mapping[str, str],
+    custom_attributes: str | None,
+    body: Mapping[str, Any] | None = None,
+) -> Options:
+    """Options from the places they travel in. Raises ServiceError bad_option, also for one said twice."""
     said: dict[str, Any] = {}
     attributes = _json_object(custom_attributes) if custom_attributes else {}
     of_media_type = ((name, value) for name, value in media_type.items() if name not in NOT_OPTIONS)
-    for name, value in (*query, *of_media_type, *attributes.items()):
+    for name, value in (*query, *of_media_type, *attributes.items(), *(body or {}).items()):
         if name in said and str(said[name]) != str(value):
             raise ServiceError("bad_option", f"The option {name} is given twice with different values; give it once.")
         said[name] = value

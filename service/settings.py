@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
+import re
 import sys
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from service.answers.answer import MediaType
 from service.imagery.pool import usable_cpus
-from service.model.artifact import MANIFEST, STARTER
+from service.model.artifact import STARTER
+from service.sources import S3_PREFIX
 
 SAGEMAKER_MODEL_DIR = Path("/opt/ml/model")  # where SageMaker unpacks model.tar.gz
 LARGEST_TRANSFORM_MB = 100  # CreateTransformJob: MaxPayloadInMB × MaxConcurrentTransforms
@@ -21,9 +25,14 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore")
 
-    model_dir: Path | None = None  #: an artifact; else /opt/ml/model if there is one, else the bundled starter
+    model_dir: Path | None = None  #: an artifact; else /opt/ml/model unless it is empty, else the starter
     sagemaker_bind_to_port: int = Field(8080, ge=0, le=65535)
-    max_body_mb: float = Field(25, gt=0)
+    sagemaker_default_invocations_accept: MediaType | None = None  #: where a client does not say what it accepts
+    sagemaker_batch: bool = False  #: set by batch transform, always
+    sagemaker_max_payload_in_mb: int = 0  #: set by batch transform, in MiB, if the job did
+    max_body_mb: float = Field(
+        default_factory=lambda said: max(25, math.ceil(said["sagemaker_max_payload_in_mb"] * 1.048576)), gt=0
+    )  #: of a body, and of all that it names in S3
     max_pixels: int = Field(16_000_000, gt=0)  #: of one file
     max_instances: int = Field(256, gt=0)  #: tiles in one request
     max_wait_s: float = Field(50, gt=0)  #: SageMaker gives up after 60 s
@@ -33,13 +42,30 @@ class Settings(BaseSettings):
     threads: int = Field(default_factory=usable_cpus, gt=0)
     max_concurrent_transforms: int = Field(16, gt=0)
     max_payload_mb: int = Field(6, gt=0)
+    #: what is answered if every tile of a request is refused: 200 with the reasons, or the first of them as a problem
+    batch_errors: Literal["record", "fail"] = Field(
+        default_factory=lambda said: "record" if said["sagemaker_batch"] else "fail"
+    )
+    #: s3://bucket/prefix, separated by commas; empty: requests may name nothing in S3
+    allowed_s3_prefixes: Annotated[tuple[str, ...], NoDecode] = ()
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "text"] = Field(default_factory=lambda: "text" if sys.stderr.isatty() else "json")
 
-    @field_validator("model_dir", mode="before")
+    @field_validator("model_dir", "sagemaker_default_invocations_accept", mode="before")
     @classmethod
     def _empty_is_unset(cls, value: Any) -> Any:
         return value or None
+
+    @field_validator("allowed_s3_prefixes", mode="before")
+    @classmethod
+    def _as_folders(cls, value: Any) -> Any:
+        """Each ends in a slash, so that s3://b/tiles does not allow s3://b/tiles-secret."""
+        if not isinstance(value, str):
+            return value
+        prefixes = tuple(part.strip().rstrip("/") + "/" for part in value.split(",") if part.strip())
+        if wrong := [prefix for prefix in prefixes if not re.fullmatch(S3_PREFIX, prefix)]:
+            raise ValueError(f"{wrong[0]!r} is no prefix in S3: write s3://bucket/prefix, separated by commas")
+        return prefixes
 
     @model_validator(mode="after")
     def _sagemaker_agrees(self) -> Self:
@@ -52,4 +78,5 @@ class Settings(BaseSettings):
         """The folder of the artifact to serve."""
         if self.model_dir is not None:
             return self.model_dir
-        return SAGEMAKER_MODEL_DIR if (SAGEMAKER_MODEL_DIR / MANIFEST).exists() else STARTER
+        unpacked = SAGEMAKER_MODEL_DIR.is_dir() and any(SAGEMAKER_MODEL_DIR.iterdir())  # what is no model is refused
+        return SAGEMAKER_MODEL_DIR if unpacked else STARTER

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from service.bodies import Part, by_tile
+from service.bodies.form import Part, by_tile
 
 BANDS = ("B04", "B03", "B02")
 

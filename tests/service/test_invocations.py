@@ -250,9 +250,11 @@ def test_the_openapi_names_every_media_type_option_and_error_code(service: Servi
     from service.options import Options
 
     operation = httpx.get(f"{service.url}/openapi.json").json()["paths"]["/invocations"]["post"]
-    assert {"image/tiff", "multipart/form-data"} <= set(operation["requestBody"]["content"])
+    bodies = {"image/tiff", "multipart/form-data", "application/json", "application/jsonlines"}
+    assert bodies <= set(operation["requestBody"]["content"])
     assert {p["name"] for p in operation["parameters"]} == set(Options.model_fields)
-    assert {"application/json", "application/x-npy"} == set(operation["responses"]["200"]["content"])
+    answers = {"application/json", "application/jsonlines", "application/x-npy", "application/vnd.apache.parquet"}
+    assert answers == set(operation["responses"]["200"]["content"])
     for code, status in STATUS.items():
         assert code in operation["responses"][str(status)]["description"]
     assert httpx.get(f"{service.url}/docs").status_code == 200

@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -132,27 +133,45 @@ def test_sigterm_answers_what_was_accepted_and_ends_with_0(start: StartService) 
     assert service.process.wait(10) == 0
 
 
-def begin_upload(service: Service, body: bytes, announced: int, path: str = "/invocations") -> socket.socket:
+def begin_upload(
+    service: Service, body: bytes, announced: int, path: str = "/invocations", kind: str = "image/tiff"
+) -> socket.socket:
     """A connection on which a request has begun, to a client that takes little at a time."""
     host, port = service.url.removeprefix("http://").split(":")
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client.connect((host, int(port)))
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {announced}\r\nContent-Type: image/tiff\r\n\r\n"
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {announced}\r\nContent-Type: {kind}\r\n\r\n"
     client.sendall(head.encode() + body)
     return client
 
 
-def test_sigterm_ends_it_in_time_even_if_an_upload_never_does(start: StartService) -> None:
-    service = start()
-    service.wait_until_ready()
-    with begin_upload(service, TILE[:2], len(TILE)) as half:
-        time.sleep(0.3)
+HALF_BODIES = {
+    "image/tiff": TILE[:2],
+    "multipart/form-data; boundary=x": b'--x\r\nContent-Disposition: form-data; name="a"; filename="a.tif"\r\n\r\nII',
+    "application/json": b'{"instances": [{"image": "',
+    "application/jsonlines": b'{"s3_uri": "s3://tiles/a.tif"}\n',
+}
+
+
+def test_sigterm_ends_it_in_time_even_if_uploads_never_do_and_s3_never_answers(start: StartService) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent_s3, ExitStack() as clients:
+        s3 = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{silent_s3.getsockname()[1]}", "ALLOWED_S3_PREFIXES": "s3://tiles"}
+        service = start(**s3, AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b", AWS_DEFAULT_REGION="eu-central-1")
+        service.wait_until_ready()
+        waiting = [
+            clients.enter_context(begin_upload(service, body, 10_000, kind=kind)) for kind, body in HALF_BODIES.items()
+        ]
+        line = HALF_BODIES["application/jsonlines"]
+        waiting.append(clients.enter_context(begin_upload(service, line, len(line), kind="application/jsonlines")))
+        silent_s3.settimeout(30)
+        clients.enter_context(silent_s3.accept()[0])
         asked = time.monotonic()
         service.process.send_signal(signal.SIGTERM)
-        answer = b"".join(iter(lambda: half.recv(65536), b""))
-        assert answer.startswith(b"HTTP/1.1 503")
-        assert json.loads(answer.split(b"\r\n\r\n")[1])["code"] == "draining"
+        for client in waiting:
+            answer = b"".join(iter(lambda client=client: client.recv(65536), b""))
+            assert answer.startswith(b"HTTP/1.1 503")
+            assert json.loads(answer.split(b"\r\n\r\n")[1])["code"] == "draining"
         assert service.process.wait(30) == 0
         assert time.monotonic() - asked < 25
 

@@ -1,0 +1,1 @@
+"""Predictions to answers, by media type."""
