@@ -26,7 +26,7 @@ from service.model.artifact import (
 from training.dino import checkpoint
 from training.dino.config import Config
 from training.probe.evaluate import FIGURES, with_interval
-from training.probe.train import teacher
+from training.probe.train import described, teacher
 from training.runs import Run
 from training.stores.store import Store
 
@@ -43,7 +43,8 @@ def package(run: Run, out: Path, name: str, version: str, description: str, divi
     if newest is None or not (run.probe / "probe.json").exists():
         raise FileNotFoundError(f"{run.path}: run pretrain and probe first")
     probe = json.loads((run.probe / "probe.json").read_text())
-    store = Store.open(Path(probe["store_path"]))
+    # In a job of its own the store is not at hand; older probes did not keep its card.
+    card = probe.get("card") or described(Store.open(Path(probe["store_path"])).card)
     own = _measured(run, probe)
     tested = next((entry for entry in own if entry["store"] == probe["store"] and "per_label" in entry), {})
     mean, std = config.mean_and_std
@@ -54,14 +55,14 @@ def package(run: Run, out: Path, name: str, version: str, description: str, divi
         description=description,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         licence="Apache-2.0",
-        attribution=store.card.attribution,
+        attribution=card["attribution"],
         backbone=config.spec,
         embedding=EmbeddingSpec(dim=config.spec.dim),
         input=InputModel(
             bands=config.bands,
-            patch_px=store.card.image_shape[0],
-            gsd_m=store.card.gsd_m,
-            divisor=divisor or store.card.stretch["divisor"],
+            patch_px=card["patch_px"],
+            gsd_m=card["gsd_m"],
+            divisor=divisor or card["divisor"],
             mean=mean,
             std=std,
         ),
@@ -69,7 +70,7 @@ def package(run: Run, out: Path, name: str, version: str, description: str, divi
         labels=tuple(Label(**label | _average_precision(label, tested)) for label in probe["labels"]),
         groups=tuple(Group(**group | _average_precision(group, tested)) for group in probe["groups"]),
         training=Training(
-            stores=(*config.stores, f"{store.card.name} (probe)"),
+            stores=(*config.stores, f"{probe['store']} (probe)"),
             images=config.images,
             epochs=step / (config.images // config.batch),
             seed=config.seed,
@@ -81,7 +82,7 @@ def package(run: Run, out: Path, name: str, version: str, description: str, divi
     )
     weights = {key: tensor.half().numpy() for key, tensor in checkpoint.teacher_backbone(file).items()}
     for_people = {
-        "card.md": card(manifest, tested.get("per_label_interval", {})).encode(),
+        "card.md": model_card(manifest, tested.get("per_label_interval", {})).encode(),
         "report/curve.png": run.curve.read_bytes(),
     }
     return save(out, manifest, weights, load_file(run.head), for_people)
@@ -124,7 +125,7 @@ def _commit() -> str | None:
     return done.stdout.strip() or None
 
 
-def card(manifest: Manifest, intervals: Mapping[str, Sequence[float] | None]) -> str:
+def model_card(manifest: Manifest, intervals: Mapping[str, Sequence[float] | None]) -> str:
     """The model card: what it is, learnt from, can and cannot tell. `intervals` are of average precision, by name."""
     direct = [label for label in manifest.labels if label.is_answered]
     grouped = [label.name for label in manifest.labels if label.supervision == ("group",)]

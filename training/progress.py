@@ -22,6 +22,7 @@ class Progress:
         self._shown = shown
         self._title, self._total, self._unit, self._done, self._first = title, total, unit, done, done
         self._started = self._said = time.monotonic()
+        self._figures = ""
         self._bar: tqdm[Any] | None = None
         if shown and sys.stderr.isatty():
             self._bar = tqdm(desc=title, total=total, unit=f" {unit}", initial=done, dynamic_ncols=True)
@@ -31,11 +32,12 @@ class Progress:
     def advance(self, count: int, **figures: float) -> None:
         """`count` more units are done; `figures` (loss=…) are shown beside them."""
         self._done += count
+        self._figures = " ".join(f"{name} {value:.4g}" for name, value in figures.items())
         if self._bar is not None:
             self._bar.set_postfix({name: f"{value:.4g}" for name, value in figures.items()}, refresh=False)
             self._bar.update(count)
         elif time.monotonic() - self._said >= LOG_EVERY_S:
-            self._say(" ".join(f"{name} {value:.4g}" for name, value in figures.items()))
+            self._say(self._figures)
 
     def _say(self, more: str = "") -> None:
         self._said = time.monotonic()
@@ -56,4 +58,4 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
         else:
-            self._say("done" if error is None else "stopped")
+            self._say(f"{'done' if error is None else 'stopped'} {self._figures}")

@@ -7,15 +7,20 @@
     report     one page about the run, to look at
     package    the artifact
     refresh    all of these from pretrain on, and the artifact to where it is served, if it is not worse
+    upload     a store or imagery to S3, for jobs
+    watch      a job on SageMaker: its log, loss and use of the machine; ctrl-C leaves it running
+    stop       a job on SageMaker
 
+With --on sagemaker the first seven run there, on stores and a run in the bucket that `python -m deploy setup` makes.
 Every command shows its progress and, killed and called again, goes on where it was. Exit codes: 0 done; 1 it cannot
 do what it was asked, and says why; 2 a wrong command line; 3 refresh: the gate refuses; 143 pretrain: SIGTERM came,
-a checkpoint is saved, call it again to go on.
+a checkpoint is saved, call it again to go on; 130 watch: it was left with ctrl-C.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,18 +28,40 @@ from pathlib import Path
 if __package__ in (None, ""):  # python training/run.py
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from training.commands import evaluate, package, prepare, pretrain, probe, refresh, report
+from training import inside
+from training.commands import (
+    evaluate,
+    package,
+    placement,
+    prepare,
+    pretrain,
+    probe,
+    refresh,
+    report,
+    stop,
+    upload,
+    watch,
+)
 
-COMMANDS = (prepare, pretrain, probe, evaluate, report, package, refresh)
+COMMANDS = (prepare, pretrain, probe, evaluate, report, package, refresh, upload, watch, stop)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code, as the module's own text says."""
-    parsed = parser().parse_args(arguments)
+    """The exit code, as the module's own text says. In a job of SageMaker the arguments come from its request."""
+    of_job = inside.arguments(os.environ) if arguments is None else None
+    if of_job is not None:
+        return inside.carry_out(_run, of_job)
+    return _run(sys.argv[1:] if arguments is None else arguments)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    known = parser()
+    asked = known.parse_args(arguments)
     try:
-        return int(parsed.command(parsed) or 0)
+        return int(placement.command(asked, known, parser(), arguments)(asked) or 0)
     except (OSError, ValueError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        inside.tell(error)
         return 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ class Run:
     @property
     def name(self) -> str:
         """That of its folder."""
-        return self.path.resolve().name
+        return self.path.absolute().name  # a link's own: jobs have the run under its name
 
     @property
     def checkpoints(self) -> Path:
@@ -76,10 +77,7 @@ class Run:
             self.path.mkdir(parents=True, exist_ok=True)
             write_json(file, config)
             return
-        begun = self.config()
-        differs = [key for key, value in config.items() if begun.get(key) != value]
-        if differs:
-            said = "; ".join(f"{key} was {begun.get(key)}, now {config[key]}" for key in differs)
+        if said := differences(self.config(), config, config):
             raise ValueError(f"{self.path} was begun with another configuration ({said}); choose another --run")
 
     def config(self) -> dict[str, Any]:
@@ -108,3 +106,9 @@ class Run:
             if record["step"] < step or (record["step"] == step and "knn_accuracy" not in record)
         ]
         write_text(self.path / "metrics.jsonl", "".join(kept))
+
+
+def differences(begun: Mapping[str, Any], now: Mapping[str, Any], keys: Iterable[str]) -> str:
+    """Which of the keys differ and how, in words; empty if none does."""
+    differs = [key for key in keys if begun.get(key) != now.get(key)]
+    return "; ".join(f"{key} was {begun.get(key)}, now {now.get(key)}" for key in differs)

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from training.commands import arguments
+from training.commands import arguments, placement
 
 ROWS = ("statistics", "untrained", "ours")
 
@@ -18,7 +18,13 @@ def add(commands: Any) -> None:
         commands, "evaluate", "compare representations on the test splits; adds to what was evaluated before", carry_out
     )
     command.add_argument("stores", type=Path, nargs="+", metavar="STORE")
-    command.add_argument("--run", type=Path, required=True)
+    what = command.add_mutually_exclusive_group(required=True)
+    what.add_argument("--run", type=Path)
+    what.add_argument(
+        "--predictions", type=Path, metavar="FILE.parquet",
+        help="instead of representations: what `python -m deploy collect` made; STORE may then be a CSV, too, with "
+        "the columns id and labels (separated by |)",
+    )  # fmt: skip
     arguments.add_protocol(command)
     command.add_argument(
         "--rows", type=arguments.names, default=ROWS,
@@ -26,10 +32,13 @@ def add(commands: Any) -> None:
         "any; ours; the folder of another run or of an artifact; a .pth or .safetensors file; any name that timm has "
         "weights of",
     )  # fmt: skip
+    placement.add(command)
 
 
 def carry_out(asked: argparse.Namespace) -> int:
     """Does what was asked and returns the exit code."""
+    if asked.predictions is not None:
+        return _of_predictions(asked)
     from training.files import write_json
     from training.probe import evaluate, rows
     from training.probe.train import require_bands
@@ -54,4 +63,17 @@ def carry_out(asked: argparse.Namespace) -> int:
         if entry["representation"] == run.name and "per_label" in entry:
             print(f"\naverage precision on {entry['store']}, {entry['split']} split:")
             print(evaluate.per_label_table(entry))
+    return 0
+
+
+def _of_predictions(asked: argparse.Namespace) -> int:
+    from training import predictions
+    from training.probe import evaluate
+
+    entries = [predictions.evaluate(asked.predictions, predictions.known(path)) for path in asked.stores]
+    print(evaluate.table(entries))
+    for entry in entries:
+        print(f"\naverage precision on {entry['store']}, {entry['split']} split, {entry['n']} images:")
+        print(evaluate.per_label_table(entry))
+        print(f"  {entry['unmatched']} predictions are of no image of it, {entry['unanswered']} images have none")
     return 0

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from training.commands import arguments
+from training.commands import arguments, placement
 
 
 def add(commands: Any) -> None:
@@ -16,6 +16,7 @@ def add(commands: Any) -> None:
     command.add_argument("--run", type=Path, required=True)
     command.add_argument("--out", type=Path, help="an empty folder (<run>/artifact)")
     arguments.add_naming(command)
+    placement.add(command)
 
 
 def carry_out(asked: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from training.commands import arguments
+from training.commands import arguments, placement
 
 
 def add(commands: Any) -> None:
@@ -19,6 +19,7 @@ def add(commands: Any) -> None:
         command.set_defaults(source_of=source)
         command.add_argument("source", type=Path, help="where it lies; with --download, a folder for what is fetched")
         command.add_argument("--out", type=Path, required=True, help="the store's folder")
+        placement.add(command, spot=False)
         return command
 
     for version in (1, 2):

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from training.commands import arguments
+from training.commands import arguments, placement
 from training.dino.presets import OPTIONS, PAIR, PRESETS
 
 
@@ -15,6 +15,7 @@ def add(commands: Any) -> None:
     command = arguments.command(commands, "pretrain", "learn without labels: DINO on one or more stores", carry_out)
     command.add_argument("--run", type=Path, help="the run's folder (runs/<store>-<backbone>)")
     add_learning(command)
+    placement.add(command, placement.GPU, many=True)
 
 
 def add_learning(command: argparse.ArgumentParser) -> None:

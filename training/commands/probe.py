@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from training.commands import arguments
+from training.commands import arguments, placement
 
 
 def add(commands: Any) -> None:
@@ -15,6 +15,7 @@ def add(commands: Any) -> None:
     command.add_argument("store", type=Path, metavar="STORE")
     command.add_argument("--run", type=Path, required=True)
     arguments.add_head(command)
+    placement.add(command)
 
 
 def carry_out(asked: argparse.Namespace) -> int:

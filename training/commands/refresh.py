@@ -9,10 +9,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from training.commands import arguments, evaluate, package, pretrain, probe
+from training.commands import arguments, evaluate, package, placement, pretrain, probe
+from training.inside import CHANNELS
+from training.inside import arguments as arguments_of_job
 
 #: Options that a continued refresh may be told otherwise: nothing in them changes the artifact.
-FREE = {"command", "run", "model_dir", "accept", "backend", "compile", "checkpoint_minutes", "knn_every"}
+FREE = {
+    *("command", "run", "model_dir", "accept", "backend", "compile", "checkpoint_minutes", "knn_every"),
+    *("on", "usual_instance_type"),
+}
 
 
 def add(commands: Any) -> None:
@@ -29,6 +34,11 @@ def add(commands: Any) -> None:
     arguments.add_naming(command)
     arguments.add_head(command)
     pretrain.add_learning(command)
+    placement.add(command, placement.GPU, many=True)
+    command.add_argument(
+        "--endpoint", default=argparse.SUPPRESS,
+        help="with --on sagemaker: where it is served (default: the stack's endpoint, if there is one)",
+    )  # fmt: skip
 
 
 def carry_out(asked: argparse.Namespace) -> int:
@@ -47,12 +57,20 @@ def carry_out(asked: argparse.Namespace) -> int:
     if is_first:
         created = [Store.open(path).created for path in (*asked.stores, asked.probe_store)]
         said = {key: value for key, value in vars(asked).items() if key not in FREE} | learning | {"created": created}
-        refresh.begin(run, *(json.loads(json.dumps(part, default=str)) for part in (said, learning)))
+        refresh.begin(run, *(json.loads(json.dumps(part, default=_told)) for part in (said, learning)))
+        if arguments_of_job(os.environ):
+            refresh.in_order(run)
     if Place.read().world > 1 or not refresh.is_pretrained(run):  # other hosts may not see what the first does
         pretrain.carry_out(asked)
     if not is_first:
         return 0
-    own = {"store": asked.probe_store, "stores": [asked.probe_store], "rows": evaluate.ROWS, "out": None}
+    own = {
+        "store": asked.probe_store,
+        "stores": [asked.probe_store],
+        "rows": evaluate.ROWS,
+        "predictions": None,
+        "out": None,
+    }
     later = argparse.Namespace(**vars(asked) | own)
     made = refresh.chain(run)
     for source, result, stage in zip(
@@ -68,3 +86,8 @@ def carry_out(asked: argparse.Namespace) -> int:
         return 3
     print(refresh.put_in_place(run, asked.model_dir))
     return 0
+
+
+def _told(path: Path) -> str:
+    """A path as it is recorded; of a job's channel its name, wherever a container has it."""
+    return str(path).removeprefix(f"{CHANNELS}/")

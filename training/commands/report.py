@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from training.commands import arguments
+from training.commands import arguments, placement
 
 
 def add(commands: Any) -> None:
@@ -17,6 +17,7 @@ def add(commands: Any) -> None:
         "--stores", type=Path, nargs="+", metavar="STORE", help="whose patches are shown (that of the probe)"
     )
     command.add_argument("--out", type=Path, metavar="FILE", help="the page (<run>/report/index.html)")
+    placement.add(command)
 
 
 def carry_out(asked: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch import Tensor
 from training.files import replacing
 
 KEPT = 2
+LONGEST_HEADER = 100_000_000  # bytes, of safetensors
 
 Parts = Mapping[str, torch.nn.Module | torch.optim.Optimizer | Tensor]
 
@@ -35,13 +37,35 @@ def save(folder: Path, step: int, parts: Parts) -> None:
     with replacing(folder / f"step_{step:08d}.safetensors") as unfinished:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, unfinished)
     for old in sorted(folder.glob("step_*.safetensors"))[:-KEPT]:
+        _forget(old)
+
+
+def _forget(old: Path) -> None:
+    """In a job of SageMaker by emptying it: its copy in S3 follows a file that changes, but stays for one that goes."""
+    if "TRAINING_JOB_NAME" not in os.environ:
         old.unlink()
+    elif old.stat().st_size:
+        old.write_bytes(b"")
 
 
 def latest(folder: Path) -> tuple[int, Path] | None:
-    """Step and file of the newest checkpoint; None before the first."""
-    found = sorted(folder.glob("step_*.safetensors"))
-    return (int(found[-1].stem.removeprefix("step_")), found[-1]) if found else None
+    """Step and file of the newest checkpoint that is whole; None before the first."""
+    for file in sorted(folder.glob("step_*.safetensors"), reverse=True):
+        if _is_whole(file):
+            return int(file.stem.removeprefix("step_")), file
+    return None
+
+
+def _is_whole(file: Path) -> bool:
+    """False for what was cut short on its way from elsewhere: safetensors tells at its start how long it is."""
+    with file.open("rb") as opened:
+        size = opened.read(8)
+        length = int.from_bytes(size, "little")
+        header = opened.read(min(length, LONGEST_HEADER))
+    if len(size) < 8 or len(header) < length:
+        return False
+    ends = [tensor["data_offsets"][1] for name, tensor in json.loads(header).items() if name != "__metadata__"]
+    return file.stat().st_size == 8 + length + max(ends, default=0)
 
 
 def restore(saved: bytes, parts: Parts) -> int:

@@ -129,12 +129,12 @@ def with_interval(value: float, interval: Sequence[float] | None) -> str:
 
 
 def per_label_table(entry: dict[str, Any]) -> str:
-    """Average precision of each label and group of one entry, best first, then what calibration did."""
+    """Average precision of each label and group of one entry, best first, then what calibration did, if any did."""
     known = {name: value for name, value in entry["per_label"].items() if value is not None}
     lines = [
         f"  {with_interval(known[name], entry['per_label_interval'][name])}  {name}"
         for name in sorted(known, key=lambda name: -known[name])
     ]
-    error = entry["calibration"]
-    lines.append(f"  expected calibration error {error['ece_before']:.3f} before, {error['ece_after']:.3f} after")
+    if error := entry.get("calibration"):
+        lines.append(f"  expected calibration error {error['ece_before']:.3f} before, {error['ece_after']:.3f} after")
     return "\n".join(lines)

@@ -16,7 +16,7 @@ from training.probe import features, metrics, protocol, supervision, thresholds
 from training.probe.protocol import Protocol
 from training.probe.representations import Transformer
 from training.runs import Run
-from training.stores.store import Store
+from training.stores.store import Card, Store
 
 FEATURES = {"cls": 1, "cls4": 4}  # blocks whose cls tokens stand side by side
 
@@ -37,6 +37,17 @@ def require_bands(run: Run, store: Store) -> None:
     bands = Config.read(run).bands
     if store.card.bands != bands:
         raise ValueError(f"{store.path} holds {', '.join(store.card.bands)}, but the run reads {', '.join(bands)}")
+
+
+def described(card: Card) -> dict[str, Any]:
+    """What an artifact says of the store of its probe."""
+    divisor = card.stretch["divisor"]
+    return {
+        "patch_px": card.image_shape[0],
+        "gsd_m": card.gsd_m,
+        "divisor": divisor,
+        "attribution": card.attribution,
+    }
 
 
 def probe(
@@ -62,6 +73,7 @@ def probe(
     result = {
         "store": store.card.name,
         "store_path": str(store.path),
+        "card": described(store.card),
         "features": kind,
         "representation": representation.key,
         "fit": how.fit,

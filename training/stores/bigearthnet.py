@@ -46,7 +46,7 @@ def read(
     divisor = divisor or (DIVISOR if {*bands} <= {*VISIBLE} else WIDE_DIVISOR)
     metadata = lists.read(splits) if splits else lists.Metadata()
     keep_all = keep_flagged or splits is None
-    patches = dict(sorted(_patches(folder, bands)))
+    patches = dict(sorted(folders_of_patches(folder, bands)))
     if not patches:
         raise FileNotFoundError(f"{folder}: no BigEarthNet patches (folders named S2A_MSIL2A_… with a GeoTIFF a band)")
     names = [name for name in patches if keep_all or metadata.is_recommended(name)]
@@ -81,15 +81,15 @@ def _chunks(patches: Iterable[PatchFolder]) -> Iterator[list[PatchFolder]]:
         yield some
 
 
-def _patches(folder: str | Path, bands: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Name and path of the folders of patches at any depth: version 2 has a folder a Sentinel-2 tile between."""
+def folders_of_patches(folder: str | Path, bands: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Name and path of the folders of patches at any depth; version 2 has a folder a Sentinel-2 tile between."""
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda one: one.name):
             if entry.is_dir():
                 if NAME.match(entry.name) and _has_band(entry, bands):
                     yield entry.name, entry.path
                 else:
-                    yield from _patches(entry.path, bands)
+                    yield from folders_of_patches(entry.path, bands)
 
 
 def _has_band(folder: os.DirEntry[str], bands: Sequence[str]) -> bool:

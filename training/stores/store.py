@@ -33,7 +33,7 @@ VERSION = 1
 SPLITS = ("train", "validation", "test")
 CHECKPOINT_EVERY = 256  # files or images between two flushes to disk
 ROWS_AT_ONCE = 8192  # lines held in memory while the index is written
-_PROGRESS, _IMAGES, _INDEX, _CARD = "progress.jsonl", "images.npy", "index.parquet", "store.json"
+_PROGRESS, _IMAGES, _INDEX, CARD = "progress.jsonl", "images.npy", "index.parquet", "store.json"
 
 
 @dataclass(frozen=True)
@@ -117,10 +117,10 @@ class Store:
     @classmethod
     def open(cls, path: Path) -> Store:
         """Raises FileNotFoundError if there is no finished store of this version."""
-        if not (path / _CARD).exists():
+        if not (path / CARD).exists():
             half = " (its preparation did not finish: run prepare again)" if (path / _PROGRESS).exists() else ""
             raise FileNotFoundError(f"{path} is no store{half}")
-        saved = json.loads((path / _CARD).read_text())
+        saved = json.loads((path / CARD).read_text())
         if saved["version"] != VERSION:
             raise FileNotFoundError(f"{path} is a store of version {saved['version']}; this program reads {VERSION}")
         known = {f.name: saved[f.name] for f in fields(Card) if f.name in saved}
@@ -155,8 +155,8 @@ def write(path: Path, source: Source) -> list[Entry]:
     finished store stays as it is. Raises ValueError if the folder holds something else.
     """
     fingerprint = _fingerprint(source)
-    if (path / _CARD).exists():
-        saved = json.loads((path / _CARD).read_text())
+    if (path / CARD).exists():
+        saved = json.loads((path / CARD).read_text())
         if saved.get("fingerprint") != fingerprint:
             detail = "or one made with other options; choose another --out or remove it"
             raise ValueError(f"{path} holds another store ({saved['name']}) {detail}")
@@ -259,7 +259,7 @@ class _Half:
             "fingerprint": self._fingerprint,
         }
         del saved["image_shape"]
-        write_json(self._path / _CARD, saved)
+        write_json(self._path / CARD, saved)
         (self._path / _PROGRESS).unlink()
         return [Entry(**line) for line in rejected]
 

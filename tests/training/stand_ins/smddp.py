@@ -20,6 +20,9 @@ class Smddp(dist.ProcessGroup):
         with self._calls.open("a") as file:
             file.write(call + "\n")
 
+    def getBackendName(self):
+        return "smddp"
+
     def allreduce(self, tensors, options):
         assert options.reduceOp == dist.ReduceOp.SUM
         self._note(f"allreduce {sum(tensor.numel() for tensor in tensors)}")
