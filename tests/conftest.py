@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 import numpy as np
@@ -17,9 +19,16 @@ import pytest
 
 from service.model import artifact as artifacts
 
+if TYPE_CHECKING:  # moto takes a second, and few tests need it
+    from tests.sagemaker.platform import Platform
+
 # Before torch is imported, here and in all processes that tests start: so small a work is faster on one thread, and
 # sums come out the same to the last bit in a run that was killed and in one that was not.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+# A shell that runs the tests in the background has them ignore ctrl-C, and with them the programs that they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parents[1]
 SHARED_DATA = Path(os.environ.get("SHARED_DATA", ROOT.parent / "shared" / "data"))
@@ -150,3 +159,33 @@ def service(tmp_path_factory: pytest.TempPathFactory, tiny_artifact: artifacts.A
     yield running
     running.process.kill()
     running.process.wait()
+
+
+@pytest.fixture(scope="session")
+def running_platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """The one server of a test run that stands for AWS."""
+    from tests.sagemaker.platform import Platform
+
+    running = Platform(tmp_path_factory.mktemp("platform"))
+    yield running
+    running.close()
+
+
+def use(running: Platform) -> Iterator[Platform]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in running.environment.items():
+            patch.setenv(name, value)
+        yield running
+    running.reset()
+
+
+@pytest.fixture
+def platform(running_platform: Platform) -> Iterator[Platform]:
+    """An account in which nothing was done yet; the environment of this process leads to it."""
+    yield from use(running_platform)
+
+
+@pytest.fixture(scope="module")
+def module_platform(running_platform: Platform) -> Iterator[Platform]:
+    """The same, shared by the tests of a module, none of which may ask for `platform`."""
+    yield from use(running_platform)
