@@ -14,7 +14,7 @@ test: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --dist loadfile
 
 clean:
 	rm -rf .venv
@@ -28,5 +28,5 @@ $(BIN)/python:
 	touch $@
 
 .venv/installed-dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[cpu,training,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[cpu,training,aws,dev]'
 	touch $@ .venv/installed-cpu

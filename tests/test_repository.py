@@ -16,8 +16,12 @@ NEVER = {
     "service": ("training", "deploy", "examples", "tests"),
     "service/imagery": ("torch", "timm", "fastapi", "starlette", "uvicorn", "service.model", "service.settings"),
     "service/model": ("rasterio", "fastapi", "starlette", "uvicorn", "service.settings"),
+    "deploy": ("torch", "timm", "rasterio", "fastapi", "starlette", "training", "examples", "tests"),
     "training": ("fastapi", "starlette", "uvicorn", "service.app", "service.settings", "service.featurizer"),
 }
+
+
+HEAVY = {"torch", "numpy", "rasterio", "boto3", "botocore", "sagemaker", "pyarrow", "pydantic"}
 
 
 def imports(file: Path) -> set[str]:
@@ -44,8 +48,9 @@ def test_arrows_point_one_way(folder: str) -> None:
     ("module", "absent"),
     [
         ("service.imagery.worker", {"torch", "timm", "fastapi", "pydantic"}),
-        ("service.server", {"torch", "timm", "rasterio", "boto3"}),
-        ("training.run", {"torch", "numpy", "rasterio"}),
+        ("service.server", {"torch", "timm", "rasterio", "boto3", "pyarrow"}),
+        ("training.run", {"torch", "numpy", "rasterio", "boto3", "sagemaker", "pyarrow", "pydantic"}),
+        ("deploy.__main__", HEAVY),
         ("training.dino.pretrain", {"rasterio", "fastapi", "matplotlib", "torchmetrics"}),
     ],
 )
@@ -53,3 +58,12 @@ def test_a_process_holds_only_what_it_needs(module: str, absent: set[str]) -> No
     code = f"import sys, {module}; print(*sorted({absent!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize("command", [("-m", "deploy"), ("training/run.py",)])
+def test_help_is_told_without_what_is_heavy(command: tuple[str, ...]) -> None:
+    asked = [sys.executable, "-X", "importtime", *command, "--help"]
+    done = subprocess.run(asked, check=True, cwd=ROOT, capture_output=True, text=True)
+    assert "usage:" in done.stdout
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "argparse" in imported and not HEAVY & imported
