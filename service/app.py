@@ -122,7 +122,7 @@ async def _invoke(request: Request, reading: Reading, featurizer: Featurizer, se
     )
     featurizer.admit(len(body.tiles))
     results = await featurizer.predict(
-        body.tiles, asked.for_reading(settings.max_pixels), "token_embeddings" in asked.outputs
+        body.tiles, asked.for_reading(settings.limits), "token_embeddings" in asked.outputs
     )
     _raise_if_all_were_refused(results, settings.batch_errors == "record")
     return await asyncio.to_thread(encode, results, featurizer.artifact, asked)

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from service.batching import Batcher
 from service.errors import ServiceError
-from service.imagery import self_test
+from service.imagery.decoding import self_test
+from service.imagery.decoding.pool import DecodePool, PoolBroken
 from service.imagery.errors import ImageryError
 from service.imagery.patches import PatchFacts, ReadOptions
-from service.imagery.pool import DecodePool, PoolBroken
 from service.metrics import Metrics
 from service.model import engine as engines
 from service.model.artifact import Artifact

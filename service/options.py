@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from service.errors import ServiceError
 from service.imagery.patches import ReadOptions
+from service.imagery.tiff.limits import Limits
 
 # Parameters of media types that are no options: RFC 7578, and OGC 21-026 for cloud-optimized GeoTIFFs.
 NOT_OPTIONS = {"charset", "boundary", "application", "profile"}
@@ -61,10 +62,10 @@ class Options(BaseModel):
             raise ValueError("embedding_dtype is for outputs=embedding")
         return self
 
-    def for_reading(self, max_pixels: int) -> ReadOptions:
+    def for_reading(self, limits: Limits) -> ReadOptions:
         """The part of it that reading needs."""
         offset = None if self.boa_offset == "auto" else int(self.boa_offset)
-        return ReadOptions(self.bands, offset, self.scale, max_pixels, self.require_geo)
+        return ReadOptions(self.bands, offset, self.scale, self.require_geo, limits)
 
 
 def parse(

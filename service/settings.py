@@ -12,7 +12,8 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.answers.answer import MediaType
-from service.imagery.pool import usable_cpus
+from service.imagery.decoding.pool import usable_cpus
+from service.imagery.tiff.limits import Limits
 from service.model.artifact import STARTER
 from service.sources import S3_PREFIX
 
@@ -33,7 +34,10 @@ class Settings(BaseSettings):
     max_body_mb: float = Field(
         default_factory=lambda said: max(25, math.ceil(said["sagemaker_max_payload_in_mb"] * 1.048576)), gt=0
     )  #: of a body, and of all that it names in S3
-    max_pixels: int = Field(16_000_000, gt=0)  #: of one file
+    max_pixels: int = Field(16_000_000, gt=0)  #: of all tiles of a request
+    max_bands: int = Field(512, gt=0)  #: of a file
+    max_block_mb: float = Field(256, gt=0)  #: of a strip or tile, decoded
+    max_decoded_mb: float = Field(1000, gt=0)  #: of a file
     max_instances: int = Field(256, gt=0)  #: tiles in one request
     max_wait_s: float = Field(50, gt=0)  #: SageMaker gives up after 60 s
     decode_workers: int = Field(default_factory=usable_cpus, gt=0)
@@ -72,6 +76,16 @@ class Settings(BaseSettings):
         if self.max_payload_mb * self.max_concurrent_transforms > LARGEST_TRANSFORM_MB:
             raise ValueError(f"MAX_PAYLOAD_MB times MAX_CONCURRENT_TRANSFORMS may be at most {LARGEST_TRANSFORM_MB}")
         return self
+
+    @property
+    def limits(self) -> Limits:
+        """Of each file of a request."""
+        return Limits(
+            max_pixels=self.max_pixels,
+            max_bands=self.max_bands,
+            max_block_bytes=int(self.max_block_mb * 1e6),
+            max_decoded_bytes=int(self.max_decoded_mb * 1e6),
+        )
 
     @property
     def model_source(self) -> Path:

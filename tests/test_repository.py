@@ -47,7 +47,7 @@ def test_arrows_point_one_way(folder: str) -> None:
 @pytest.mark.parametrize(
     ("module", "absent"),
     [
-        ("service.imagery.worker", {"torch", "timm", "fastapi", "pydantic"}),
+        ("service.imagery.decoding.worker", {"torch", "timm", "fastapi", "pydantic"}),
         ("service.server", {"torch", "timm", "rasterio", "boto3", "pyarrow"}),
         ("training.run", {"torch", "numpy", "rasterio", "boto3", "sagemaker", "pyarrow", "pydantic"}),
         ("deploy.__main__", HEAVY),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from service.imagery.tiff.limits import Limits
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,8 @@ class ReadOptions:
     bands: tuple[str, ...] | None = None  #: names of the file's bands, in file order
     boa_offset: int | None = None  #: added to DN; None follows the file's own tags
     scale: float | None = None  #: factor from file values to DN; None follows type and tags
-    max_pixels: int = 16_000_000  #: of a file, before anything is decoded
     require_geo: bool = False  #: refuse a tile without a footprint
+    limits: Limits = field(default_factory=Limits)  #: of each file
 
 
 @dataclass(frozen=True)

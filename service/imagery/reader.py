@@ -2,41 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
-import rasterio
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio._err import CPLE_BaseError, CPLE_OutOfMemoryError  # what GDAL raises where rasterio does not translate it
 from rasterio.enums import ColorInterp
-from rasterio.errors import RasterioError
-from rasterio.io import DatasetReader, MemoryFile
+from rasterio.io import DatasetReader
 
-from service.imagery import georeference, header, radiometry
+from service.imagery import georeference, radiometry
 from service.imagery.bands import canonical, choose
 from service.imagery.errors import ImageryError
 from service.imagery.patches import Caution, InputSpec, Patch, PatchFacts, Radiometry, ReadOptions, TileFile
 from service.imagery.raster import Raster, stack
+from service.imagery.tiff.header import Header
+from service.imagery.tiff.opening import opened
 from service.imagery.windows import cut
 
 LEAST_VALID = 0.05  # share of pixels with data; with less there is no land cover to tell
-GDAL_ERRORS = (RasterioError, CPLE_BaseError)
-# Only the bytes at hand: no sidecar files, no directory listing, no .aux.xml.
-GDAL_OPTIONS = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_PAM_ENABLED": "NO", "GDAL_NUM_THREADS": "1"}
 
 
 def read_band(file: TileFile, options: ReadOptions) -> Raster:
     """The band of a band file, as it is. Raises ImageryError."""
-    with _opened(file.data, options) as dataset:
+    with opened(file.data, options.limits) as (dataset, header):
+        _refuse_types(dataset)
         if dataset.count != 1:
             detail = f"The file for band {file.band} has {dataset.count} bands; a band file has one."
             raise ImageryError("band_count", detail)
         if dataset.colorinterp[0] == ColorInterp.palette:
             raise ImageryError("unsupported_dtype", f"The file for band {file.band} holds a palette, not values.")
-        return _read_bands(dataset, [1], [])
+        return _read_bands(dataset, header, [1], [])
 
 
 def read_tile(
@@ -116,12 +112,13 @@ def _to_pixels(
 
 
 def _read_file(data: bytes, spec: InputSpec, options: ReadOptions) -> Raster:
-    with _opened(data, options) as dataset:
+    with opened(data, options.limits) as (dataset, header):
+        _refuse_types(dataset)
         colours = [colour.name for colour in dataset.colorinterp]
         if colours == ["palette"]:
-            return _read_palette(dataset, spec, options)
+            return _read_palette(dataset, header, spec, options)
         chosen, cautions = choose(spec.bands, dataset.count, options.bands, _descriptions(dataset), colours)
-        return _read_bands(dataset, [i + 1 for i in chosen], cautions)
+        return _read_bands(dataset, header, [i + 1 for i in chosen], cautions)
 
 
 def _descriptions(dataset: DatasetReader) -> list[str | None]:
@@ -131,7 +128,7 @@ def _descriptions(dataset: DatasetReader) -> list[str | None]:
         return [None] * dataset.count
 
 
-def _read_palette(dataset: DatasetReader, spec: InputSpec, options: ReadOptions) -> Raster:
+def _read_palette(dataset: DatasetReader, header: Header, spec: InputSpec, options: ReadOptions) -> Raster:
     """Indices are no measure of anything: the colours that they stand for are what is read."""
     table = np.zeros((256, 4), np.uint8)
     for index, colour in dataset.colormap(1).items():
@@ -139,7 +136,7 @@ def _read_palette(dataset: DatasetReader, spec: InputSpec, options: ReadOptions)
             table[index] = colour
     colours = ["red", "green", "blue"]
     chosen, cautions = choose(spec.bands, len(colours), options.bands, [None] * len(colours), colours)
-    indices = _read_bands(dataset, [1], cautions)
+    indices = _read_bands(dataset, header, [1], cautions)
     if indices.values.dtype != np.uint8:
         raise ImageryError("unsupported_dtype", "A palette of more than 256 colours cannot be read; send its colours.")
     looked_up = table[indices.values[0]]
@@ -171,7 +168,7 @@ def _read_band_files(
     return stack([band_reader(files[names.index(band)], options) for band in wanted])
 
 
-def _read_bands(dataset: DatasetReader, indexes: list[int], cautions: Sequence[Caution]) -> Raster:
+def _read_bands(dataset: DatasetReader, header: Header, indexes: list[int], cautions: Sequence[Caution]) -> Raster:
     values = dataset.read(indexes)
     valid = dataset.read_masks(indexes).all(axis=0) & np.isfinite(values).all(axis=0)
     tags = {(dataset.scales[i - 1], dataset.offsets[i - 1]) for i in indexes}
@@ -181,9 +178,9 @@ def _read_bands(dataset: DatasetReader, indexes: list[int], cautions: Sequence[C
     ((scale, offset),) = tags
     if scale == 0 or not np.isfinite((scale, offset)).all():
         raise ImageryError("scale_ambiguous", f"A scale tag of {scale} and an offset of {offset} mean nothing.")
-    if dataset.subdatasets:
-        count = len(dataset.subdatasets)
-        cautions = [*cautions, Caution("first_image_only", f"The file holds {count} images; the first one was read.")]
+    if header.images > 1:
+        detail = f"The file holds {header.images} images; the first one was read."
+        cautions = [*cautions, Caution("first_image_only", detail)]
     return Raster(
         values=values,
         valid=valid,
@@ -195,37 +192,8 @@ def _read_bands(dataset: DatasetReader, indexes: list[int], cautions: Sequence[C
     )
 
 
-@contextmanager
-def _opened(data: bytes, options: ReadOptions) -> Iterator[DatasetReader]:
-    """A GeoTIFF in memory, opened by the GTiff driver alone; whatever GDAL says of it becomes an ImageryError."""
-    header.check(data)
-    with rasterio.Env(**GDAL_OPTIONS), MemoryFile(data) as file:
-        try:
-            with file.open(driver="GTiff") as dataset:
-                _refuse_what_cannot_be_read(dataset, options.max_pixels)
-                yield dataset
-        except GDAL_ERRORS as error:
-            if _ran_out_of_memory(error):
-                raise MemoryError from error
-            raise ImageryError("corrupt", "The file is a TIFF, but its image data cannot be decoded.") from error
-
-
-def _ran_out_of_memory(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, CPLE_OutOfMemoryError):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
-def _refuse_what_cannot_be_read(dataset: DatasetReader, max_pixels: int) -> None:
+def _refuse_types(dataset: DatasetReader) -> None:
     for dtype in dataset.dtypes:
         if dtype not in radiometry.READABLE:
             readable = ", ".join(radiometry.READABLE)
             raise ImageryError("unsupported_dtype", f"Values of type {dtype} cannot be read; send {readable}.")
-    if dataset.width * dataset.height > max_pixels:
-        raise ImageryError(
-            "image_too_large",
-            f"The image has {dataset.width} × {dataset.height} pixels; send windows of at most {max_pixels} pixels.",
-            {"max_pixels": max_pixels},
-        )

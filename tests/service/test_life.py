@@ -221,7 +221,7 @@ def test_a_decode_process_that_cannot_be_replaced_ends_the_service(start: StartS
     service = start(PYTHONPATH=str(code.parent), DECODE_WORKERS="1")
     service.wait_until_ready()
     (worker,) = decode_processes(service)
-    (code / "imagery" / "worker.py").write_text("raise SystemExit('a library is gone')")
+    (code / "imagery" / "decoding" / "worker.py").write_text("raise SystemExit('a library is gone')")
     os.kill(worker, signal.SIGKILL)
     assert service.process.wait(40) == 1
     log = service.log.read_text()
@@ -249,7 +249,7 @@ def decode_processes(service: Service) -> list[int]:
 
 def is_decode_process(pid: int) -> bool:
     try:
-        return b"service.imagery.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"service.imagery.decoding.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
 

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from service.errors import ServiceError
+from service.imagery.tiff.limits import Limits
 from service.options import Options, parse
 
 
@@ -26,8 +27,8 @@ def test_the_same_option_may_come_in_three_ways() -> None:
 
 def test_values_are_typed() -> None:
     options = parse([("boa_offset", "-1000"), ("scale", "0.5"), ("top_k", "3"), ("require_geo", "true")], {}, None)
-    reading = options.for_reading(max_pixels=10)
-    assert (reading.boa_offset, reading.scale, reading.require_geo, reading.max_pixels) == (-1000, 0.5, True, 10)
+    reading = options.for_reading(Limits(max_pixels=10))
+    assert (reading.boa_offset, reading.scale, reading.require_geo, reading.limits.max_pixels) == (-1000, 0.5, True, 10)
     assert options.top_k == 3
     assert parse([], {}, '{"boa_offset": 0}').for_reading(10).boa_offset == 0
     assert parse([], {}, None).for_reading(10).boa_offset is None

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
+from service.imagery.decoding.pool import usable_cpus
 from service.imagery.patches import InputSpec
-from service.imagery.pool import usable_cpus
 from training.stores import bigearthnet_lists as lists
 from training.stores.bigearthnet_patches import NAME, PatchFolder, PatchReader
 from training.stores.nomenclature import BIGEARTHNET_19

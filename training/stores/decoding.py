@@ -7,7 +7,7 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from service.imagery import pool as decode
+from service.imagery.decoding import pool as decode
 from service.imagery.errors import ImageryError
 from service.imagery.patches import InputSpec, ReadOptions, TileFile
 

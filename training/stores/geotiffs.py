@@ -10,11 +10,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from service.imagery.patches import InputSpec, ReadOptions, TileFile
+from service.imagery.tiff.limits import Limits
 from training.stores.decoding import decode_all, wkb
 from training.stores.store import SPLITS, Card, Entry, Row, Source
 
 SUFFIXES = (".tif", ".tiff")
-LARGEST_SCENE_PX = 200_000_000  # a whole Sentinel-2 tile is 10,980²
+# A whole Sentinel-2 tile is 10,980² pixels, and people trust files of their own.
+LARGEST = Limits(
+    max_pixels=200_000_000, max_block_bytes=2_000_000_000, max_decoded_bytes=10_000_000_000, max_blocks=2_000_000
+)
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ def read(
         labels=tuple(sorted({label for known in labelled.values() for label in known.labels})),
         source=str(folder),
     )
-    options = ReadOptions(file_bands, boa_offset, scale, LARGEST_SCENE_PX)
+    options = ReadOptions(file_bands, boa_offset, scale, limits=LARGEST)
 
     def entries(names: Sequence[str]) -> Iterable[Entry]:
         for file, tile in decode_all(names, lambda one: [TileFile((folder / one).read_bytes())], spec, options):

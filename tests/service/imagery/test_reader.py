@@ -7,6 +7,7 @@ import pytest
 
 from service.imagery.patches import InputSpec, ReadOptions, TileFile
 from service.imagery.reader import read_tile
+from service.imagery.tiff.limits import Limits
 from tests.imagery import PLACE, RGB, geotiff, read, reflectance, refused
 
 
@@ -79,7 +80,7 @@ def test_what_is_no_tiff_or_cut_short_or_unreadable_is_refused() -> None:
     assert refused(bytes(deflated)) in ("corrupt", "truncated")
     assert refused(geotiff(reflectance().astype(np.complex64))) == "unsupported_dtype"
     assert refused(geotiff(reflectance(side=7))) == "too_small"
-    assert refused(whole, max_pixels=120 * 120 - 1) == "image_too_large"
+    assert refused(whole, limits=Limits(max_pixels=120 * 120 - 1)) == "image_too_large"
 
 
 def test_a_model_with_twelve_bands_is_only_another_spec() -> None:

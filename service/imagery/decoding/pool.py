@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.imagery import frames
+from service.imagery.decoding import frames
 from service.imagery.errors import ImageryError
 from service.imagery.patches import InputSpec, PatchFacts, ReadOptions, TileFile
 
@@ -126,12 +126,12 @@ class DecodePool:
         # Its environment is made from nothing: a decoder has no use for credentials.
         environment = {
             "PATH": os.environ.get("PATH", os.defpath),
-            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "PYTHONPATH": str(Path(__file__).parents[3]),
             "OPENBLAS_NUM_THREADS": "1",  # a thread's stack counts towards the memory limit
         }
         try:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "service.imagery.worker", self._config),
+                *(sys.executable, "-m", "service.imagery.decoding.worker", self._config),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 env=environment,

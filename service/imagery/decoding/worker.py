@@ -1,6 +1,6 @@
 """A decode process: reads tiles from its standard input, writes patches to its standard output.
 
-Started by `service.imagery.pool`, which kills it when it takes too long. It imports no torch, knows no
+Started by `service.imagery.decoding.pool`, which kills it when it takes too long. It imports no torch, knows no
 model, and lives as long as its standard input.
 """
 
@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from service.imagery import frames
+from service.imagery.decoding import frames
 from service.imagery.errors import ImageryError
 from service.imagery.patches import InputSpec
 from service.imagery.reader import read_tile

@@ -13,6 +13,7 @@ from dataclasses import asdict
 from typing import Any
 
 from service.imagery.patches import Caution, PatchFacts, Radiometry, ReadOptions, TileFile
+from service.imagery.tiff.limits import Limits
 
 LENGTH = struct.Struct(">I")
 
@@ -34,7 +35,7 @@ def parse_request(head: dict[str, Any], blobs: Sequence[bytes]) -> tuple[list[Ti
     options = head["options"]
     bands = tuple(options["bands"]) if options["bands"] is not None else None
     files = [TileFile(data, band) for data, band in zip(blobs, head["bands"], strict=True)]
-    return files, ReadOptions(**{**options, "bands": bands})
+    return files, ReadOptions(**{**options, "bands": bands, "limits": Limits(**options["limits"])})
 
 
 def parse_facts(value: dict[str, Any]) -> PatchFacts:

@@ -9,14 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from service.imagery.decoding.pool import DecodeFailure, DecodePool, PoolBroken
 from service.imagery.errors import ImageryError
 from service.imagery.patches import InputSpec, ReadOptions, TileFile
-from service.imagery.pool import DecodeFailure, DecodePool, PoolBroken
 from service.imagery.reader import read_tile
 from service.imagery.resize import resize
+from service.imagery.tiff.limits import Limits
 from tests.imagery import geotiff, reflectance
 
 SPEC = InputSpec(("B04", "B03", "B02"), patch_px=120, gsd_m=10, divisor=2000)
+LOOSE = Limits(max_pixels=10**9, max_decoded_bytes=10**10)
 GOOD = [TileFile(geotiff(reflectance()))]
 
 
@@ -37,7 +39,7 @@ def with_pool(
 def children() -> list[int]:
     """Process ids of the decode processes of this test."""
     mine = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    return [int(pid) for pid in mine if b"service.imagery.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [int(pid) for pid in mine if b"service.imagery.decoding.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 def test_a_tile_comes_back_resized_with_all_its_facts() -> None:
@@ -53,7 +55,7 @@ def test_a_tile_comes_back_resized_with_all_its_facts() -> None:
 def test_a_refusal_crosses_the_border_whole() -> None:
     async def use(pool: DecodePool) -> None:
         with pytest.raises(ImageryError) as error:
-            await pool.decode(GOOD, ReadOptions(max_pixels=100))
+            await pool.decode(GOOD, ReadOptions(limits=Limits(max_pixels=100)))
         assert error.value.code == "image_too_large"
         assert error.value.limits == {"max_pixels": 100}
 
@@ -131,7 +133,7 @@ def test_a_tile_that_needs_too_much_memory_is_refused_and_the_process_lives() ->
         (before,) = children()
         large = np.zeros((3, 6000, 6000), np.float32)
         with pytest.raises(ImageryError) as error:
-            await pool.decode([TileFile(geotiff(large, compress="deflate"))], ReadOptions(max_pixels=10**9))
+            await pool.decode([TileFile(geotiff(large, compress="deflate"))], ReadOptions(limits=LOOSE))
         assert error.value.code == "image_too_large"
         assert children() == [before]
 

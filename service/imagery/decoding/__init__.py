@@ -1,0 +1,1 @@
+"""A supervised pool of decode processes, and what it and they say to each other."""

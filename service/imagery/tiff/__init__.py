@@ -1,0 +1,1 @@
+"""TIFF files as containers: what a header asks for, and its limits."""

@@ -1,0 +1,129 @@
+"""What a TIFF's directories say of its image, and whether that is within the limits: before GDAL sees a byte.
+
+Terms: TIFF 6.0, sections 8 and 15; GDAL's GTiff driver for what the codecs are called.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from operator import add
+
+from service.imagery.errors import ImageryError
+from service.imagery.tiff import directories as tags
+from service.imagery.tiff.directories import Directory, corrupt, refuse_over, truncated
+from service.imagery.tiff.limits import Limits
+
+CODECS = {
+    1: "none", 5: "LZW", 7: "JPEG", 8: "Deflate", 32773: "PackBits", 32946: "Deflate", 34887: "LERC", 34925: "LZMA",
+    50000: "ZSTD", 50001: "WebP",
+}  # fmt: skip
+MOST_BITS = 64  # of a sample
+IS_OVERVIEW, IS_MASK = 1, 4  # bits of the tag NewSubfileType
+ALL_ROWS = 2**32 - 1  # RowsPerStrip by default
+
+
+@dataclass(frozen=True)
+class Header:
+    """The first image of a TIFF as its directory describes it."""
+
+    width: int  #: pixels
+    height: int  #: pixels
+    bands: int  #: samples of a pixel
+    bits: int  #: of a sample, 1–64
+    photometric: int  #: 1 is grey, 2 RGB, 3 a palette, 5 CMYK, 6 YCbCr
+    block_bytes: int  #: of a strip or tile, decoded
+    blocks: int  #: strips or tiles
+    images: int  #: pages of the file that are neither overview nor mask
+    gdal_metadata: bytes  #: XML of GDAL's own tag; empty without it
+
+    @property
+    def pixels(self) -> int:
+        """width × height."""
+        return self.width * self.height
+
+    @property
+    def decoded_bytes(self) -> int:
+        """Of all strips or tiles, their padding included."""
+        return self.blocks * self.block_bytes
+
+
+def read(data: bytes | memoryview, limits: Limits) -> Header:
+    """The header of a TIFF that is all there and asks for nothing over the limits; about 0.1 ms for a patch.
+
+    Classic TIFF and BigTIFF, in both byte orders. Every directory is looked at, since a reader may follow them all.
+    Raises ImageryError: empty_body, not_a_tiff; truncated for what points past the end; corrupt for what makes no
+    image; unsupported_codec, unsupported_dtype; image_too_large, block_too_large with the limit.
+    """
+    if not data:
+        raise ImageryError("empty_body", "The tile is empty; send the bytes of a GeoTIFF.")
+    pages = list(tags.walk(data, limits))
+    if not pages:
+        raise corrupt("it has no directory")
+    headers = [_header(page, len(data), limits) for page in pages]
+    refuse_over(sum(header.blocks for header in headers), limits, "max_blocks", "{} strips or tiles")
+    kinds = [page.one(tags.SUBFILE_TYPE, 0) & (IS_OVERVIEW | IS_MASK) for page in pages]
+    for page, kind in zip(pages, kinds, strict=True):
+        if page is pages[0] or kind & IS_MASK:
+            _refuse_codec(page)
+    return replace(headers[0], images=max(1, kinds.count(0)))
+
+
+def _header(page: Directory, file_size: int, limits: Limits) -> Header:
+    width, height, bands = page.one(tags.WIDTH, 0), page.one(tags.HEIGHT, 0), page.one(tags.BANDS, 1)
+    if not (width and height and bands):
+        raise corrupt(f"it has {width} × {height} pixels of {bands} bands")
+    refuse_over(width * height, limits, "max_pixels", f"{width} × {height} = {{}} pixels")
+    refuse_over(bands, limits, "max_bands", "{} bands")
+    bits = _bits(page)
+    is_tiled = tags.TILE_WIDTH in page.values
+    if is_tiled:
+        block_width, block_height = page.one(tags.TILE_WIDTH, 0), page.one(tags.TILE_HEIGHT, 0)
+    else:
+        block_width, block_height = width, min(page.one(tags.ROWS_PER_STRIP, ALL_ROWS), height)
+    if not (block_width and block_height):
+        raise corrupt(f"its strips or tiles are {block_width} × {block_height} pixels")
+    is_planar = page.one(tags.PLANAR, 1) == 2
+    samples = 1 if is_planar else bands
+    header = Header(
+        width=width,
+        height=height,
+        bands=bands,
+        bits=bits,
+        photometric=page.one(tags.PHOTOMETRIC, 1),
+        block_bytes=-(-block_width * samples * bits // 8) * block_height,
+        blocks=-(-width // block_width) * -(-height // block_height) * (bands if is_planar else 1),
+        images=1,
+        gdal_metadata=page.gdal_metadata,
+    )
+    refuse_over(header.block_bytes, limits, "max_block_bytes", "{} bytes in a strip or tile", "block_too_large")
+    refuse_over(header.decoded_bytes, limits, "max_decoded_bytes", "{} bytes, decoded")
+    refuse_over(header.blocks, limits, "max_blocks", "{} strips or tiles")
+    _check_blocks(page, header.blocks, file_size)
+    return header
+
+
+def _bits(page: Directory) -> int:
+    widths = set(page.values.get(tags.BITS, (1,)))
+    if len(widths) > 1 or not 1 <= min(widths) <= MOST_BITS:
+        raise ImageryError(
+            "unsupported_dtype",
+            f"The file has samples of {', '.join(map(str, sorted(widths)[:8]))} bits; send bands of one type.",
+        )
+    return widths.pop()
+
+
+def _check_blocks(page: Directory, blocks: int, file_size: int) -> None:
+    offsets = page.values.get(tags.TILE_OFFSETS) or page.values.get(tags.STRIP_OFFSETS) or ()
+    sizes = page.values.get(tags.TILE_BYTES) or page.values.get(tags.STRIP_BYTES) or [0] * len(offsets)
+    if min(len(offsets), len(sizes)) < blocks:
+        raise corrupt(f"it has {blocks} strips or tiles and says of {min(len(offsets), len(sizes))} where they are")
+    if max(map(add, offsets, sizes)) > file_size:
+        raise truncated()
+
+
+def _refuse_codec(page: Directory) -> None:
+    codec = page.one(tags.COMPRESSION, 1)
+    if codec not in CODECS:
+        known = ", ".join(dict.fromkeys(CODECS.values()))
+        detail = f"The file is compressed with codec {codec} of TIFF; the codecs that are read are {known}."
+        raise ImageryError("unsupported_codec", detail)

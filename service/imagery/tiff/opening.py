@@ -1,0 +1,54 @@
+"""A GeoTIFF in memory, opened by GDAL's GTiff driver alone, after its header was looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import rasterio
+from rasterio._err import CPLE_BaseError, CPLE_OutOfMemoryError  # what GDAL raises where rasterio does not translate it
+from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader, MemoryFile
+
+from service.imagery.errors import ImageryError
+from service.imagery.tiff import header
+from service.imagery.tiff.header import Header
+from service.imagery.tiff.limits import Limits
+
+GDAL_ERRORS = (RasterioError, CPLE_BaseError)
+# Only the bytes at hand: no sidecar files, no directory listing, no .aux.xml.
+GDAL_OPTIONS = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_PAM_ENABLED": "NO", "GDAL_NUM_THREADS": "1"}
+EXPANDED_BANDS = 4  # of CMYK and of what else GDAL reads as RGBA
+
+
+@contextmanager
+def opened(data: bytes, limits: Limits) -> Iterator[tuple[DatasetReader, Header]]:
+    """The file as GDAL sees it and as its header says it is.
+
+    Whatever GDAL says of the file within the block becomes an ImageryError; beside those of `header.read`, corrupt.
+    Raises MemoryError where decoding asks for too much.
+    """
+    about = header.read(data, limits)
+    with rasterio.Env(**GDAL_OPTIONS), MemoryFile(data) as file:
+        try:
+            with file.open(driver="GTiff") as dataset:
+                _refuse_another_image(dataset, about)
+                yield dataset, about
+        except GDAL_ERRORS as error:
+            if _ran_out_of_memory(error):
+                raise MemoryError from error
+            raise ImageryError("corrupt", "The file is a TIFF, but its image data cannot be decoded.") from error
+
+
+def _refuse_another_image(dataset: DatasetReader, about: Header) -> None:
+    """What was checked must be what is decoded."""
+    if dataset.shape != (about.height, about.width) or dataset.count not in (about.bands, EXPANDED_BANDS):
+        raise ImageryError("corrupt", "The file's header can be read in two ways; write it again.")
+
+
+def _ran_out_of_memory(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, CPLE_OutOfMemoryError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
