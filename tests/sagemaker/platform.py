@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 import uuid
 from collections import deque
@@ -135,6 +136,7 @@ class Platform:
         self._server.server_close()
 
     def _fresh(self) -> Control:
+        shutil.rmtree(self.folder, ignore_errors=True)  # jobs of an account take a GB
         folder = self.folder / uuid.uuid4().hex[:8]
         folder.mkdir(parents=True)
         return Control(Cloud(Storage(self.client("s3")), self.client("logs"), folder, self.environment, self.images))

@@ -34,11 +34,12 @@ import pathlib, time
 place = pathlib.Path("/opt/ml/checkpoints/step")
 step = int(place.read_text()) if place.exists() else 0
 print("begins at", step, flush=True)
+is_first = step == 0
 while step < 25:
     step += 1
     place.with_name("next").write_text(str(step))
     place.with_name("next").replace(place)
-    time.sleep(0.05)
+    time.sleep(60 if is_first and step == 10 else 0.05)
 pathlib.Path("/opt/ml/model/step").write_text(str(step))
 """
 
