@@ -15,9 +15,10 @@ from service.imagery.tiff.limits import Limits
 SUBFILE_TYPE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 STRIP_OFFSETS, BANDS, ROWS_PER_STRIP, STRIP_BYTES, PLANAR = 273, 277, 278, 279, 284
 TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_BYTES, SAMPLE_FORMAT = 322, 323, 324, 325, 339
-GDAL_METADATA = 42112
+DEPTH, TILE_DEPTH, GDAL_METADATA = 32997, 32998, 42112
 _SINGLE = {
     SUBFILE_TYPE, WIDTH, HEIGHT, COMPRESSION, PHOTOMETRIC, BANDS, ROWS_PER_STRIP, PLANAR, TILE_WIDTH, TILE_HEIGHT,
+    DEPTH, TILE_DEPTH,
 }  # fmt: skip
 _ONE_A_BAND = {BITS, SAMPLE_FORMAT}
 _ONE_A_BLOCK = {STRIP_OFFSETS, STRIP_BYTES, TILE_OFFSETS, TILE_BYTES}
@@ -126,7 +127,9 @@ class _Walk:
                 refuse_over(size, self.limits, "max_metadata_bytes", f"{{}} bytes in tag {tag}")
                 if tag == GDAL_METADATA:
                     directory.gdal_metadata = bytes(self.data[value_at : value_at + size])
-            elif kind in _INTEGERS and (most := self.most_values(tag, count)):
+            elif most := self.most_values(tag, count):
+                if kind not in _INTEGERS:  # libtiff reads signed ones, too: none may be read otherwise than here
+                    raise corrupt(f"tag {tag} has values of type {kind}")
                 directory.values[tag] = self.read(f"{most}{_INTEGERS[kind]}", value_at)
         return directory
 

@@ -72,6 +72,8 @@ def _header(page: Directory, file_size: int, limits: Limits) -> Header:
     width, height, bands = page.one(tags.WIDTH, 0), page.one(tags.HEIGHT, 0), page.one(tags.BANDS, 1)
     if not (width and height and bands):
         raise corrupt(f"it has {width} × {height} pixels of {bands} bands")
+    if page.one(tags.DEPTH, 1) != 1 or page.one(tags.TILE_DEPTH, 1) != 1:
+        raise ImageryError("unsupported_dtype", "The file holds a volume; send one image of it.")
     refuse_over(width * height, limits, "max_pixels", f"{width} × {height} = {{}} pixels")
     refuse_over(bands, limits, "max_bands", "{} bands")
     bits = _bits(page)
