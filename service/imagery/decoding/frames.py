@@ -24,10 +24,9 @@ def pack(head: dict[str, Any], blobs: Sequence[bytes] = ()) -> bytes:
     return b"".join([LENGTH.pack(len(text)), text, *blobs])
 
 
-def request(files: Sequence[TileFile], options: ReadOptions) -> bytes:
-    """The frame that asks for a tile."""
-    head = {"bands": [file.band for file in files], "options": asdict(options)}
-    return pack(head, [file.data for file in files])
+def request(files: Sequence[TileFile], options: ReadOptions) -> tuple[dict[str, Any], list[bytes]]:
+    """The head and the blobs that ask for a tile."""
+    return {"bands": [file.band for file in files], "options": asdict(options)}, [file.data for file in files]
 
 
 def parse_request(head: dict[str, Any], blobs: Sequence[bytes]) -> tuple[list[TileFile], ReadOptions]:

@@ -1,14 +1,13 @@
 """A decode process: reads tiles from its standard input, writes patches to its standard output.
 
 Started by `service.imagery.decoding.pool`, which kills it when it takes too long. It imports no torch, knows no
-model, and lives as long as its standard input.
+model, opens nothing once it is ready, and lives as long as its standard input.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import resource
 import signal
 import sys
 import traceback
@@ -16,12 +15,14 @@ from dataclasses import asdict
 from typing import Any, BinaryIO
 
 import numpy as np
+import rasterio
 
-from service.imagery.decoding import frames
+from service.imagery.decoding import frames, sandbox, warming
 from service.imagery.errors import ImageryError
 from service.imagery.patches import InputSpec
 from service.imagery.reader import read_tile
 from service.imagery.resize import resize
+from service.imagery.tiff.opening import GDAL_OPTIONS
 
 
 def answer(head: dict[str, Any], blobs: list[bytes], spec: InputSpec, image_size: int) -> bytes:
@@ -53,17 +54,19 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service ends its workers, a terminal does not
     config = json.loads(sys.argv[1])
     spec = InputSpec(**{**config["spec"], "bands": tuple(config["spec"]["bands"])})
-    limit = config["memory_mb"] * 2**20
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)  # a stray print of a library must not break a frame
-    os.dup2(nowhere, 2)  # nor may a file write to the log; until here it told why a start failed
-    answers.write(frames.pack({"ready": True}))
-    answers.flush()
-    while (frame := _read_frame(requests)) is not None:
-        answers.write(answer(*frame, spec, config["image_size"]))
+    with rasterio.Env(**GDAL_OPTIONS):  # entered once: GDAL is set up and taken down with the outermost
+        warming.warm(config["image_size"])
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)  # a stray print of a library must not break a frame
+        os.dup2(nowhere, 2)  # nor may a file write to the log; until here it told why a start failed
+        sandbox.close(config["memory_mb"] * 2**20)
+        answers.write(frames.pack({"ready": True}))
         answers.flush()
+        while (frame := _read_frame(requests)) is not None:
+            sandbox.allow_cpu(config["timeout_s"])
+            answers.write(answer(*frame, spec, config["image_size"]))
+            answers.flush()
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.imagery.decoding.pool import DecodeFailure, DecodePool, PoolBroken
+from service.imagery.decoding.pool import DecodeFailure, DecodePool
+from service.imagery.decoding.process import PoolBroken
 from service.imagery.errors import ImageryError
 from service.imagery.patches import InputSpec, ReadOptions, TileFile
 from service.imagery.reader import read_tile
