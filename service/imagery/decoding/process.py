@@ -62,6 +62,11 @@ class DecodeProcess:
         return process
 
     @property
+    def pid(self) -> int:
+        """Its id."""
+        return self._process.pid
+
+    @property
     def is_alive(self) -> bool:
         """False once it is known to have ended."""
         return self._process.returncode is None

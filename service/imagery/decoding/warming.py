@@ -65,8 +65,8 @@ def warm(image_size: int) -> None:
         except ImageryError:
             traceback.format_exc()
     for name, module in list(sys.modules.items()):  # a fault of ours is told with its source
-        if name.startswith("service.") and module.__file__:
-            linecache.getlines(module.__file__)
+        if name.startswith(("service.", "__main__")):
+            linecache.getlines(module.__file__ or "")
 
 
 def _tiles() -> Iterator[Sequence[TileFile]]:
