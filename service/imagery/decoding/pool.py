@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,14 +48,30 @@ class DecodePool:
     A process that hangs or dies is replaced. One more than `workers` is kept, so that the next tile need not wait
     until another has started. A tile is given `timeout_s` seconds, a process `memory_mb` MiB of address space.
     Tiles that decode to more than LARGE_BYTES leave one place to the others.
+
+    `scene` is a file too large to send: each process maps it, and windows of it can be decoded too.
     """
 
     def __init__(
-        self, spec: InputSpec, image_size: int, *, workers: int, timeout_s: float, memory_mb: int, queue: int = 1024
+        self,
+        spec: InputSpec,
+        image_size: int,
+        *,
+        workers: int,
+        timeout_s: float,
+        memory_mb: int,
+        queue: int = 1024,
+        scene: Path | None = None,
     ) -> None:
         self._spec, self._image_size, self._timeout_s = spec, image_size, timeout_s
         self._config = json.dumps(
-            {"spec": asdict(spec), "image_size": image_size, "memory_mb": memory_mb, "timeout_s": timeout_s}
+            {
+                "spec": asdict(spec),
+                "image_size": image_size,
+                "memory_mb": memory_mb,
+                "timeout_s": timeout_s,
+                "scene": str(scene) if scene else None,
+            }
         )
         self._workers, self._most_inside, self._inside = workers, workers + queue, 0
         self._places = asyncio.Semaphore(workers)
@@ -130,7 +146,14 @@ class DecodePool:
         decoded_bytes = sum(about.decoded_bytes for about in self.headers(files, options.limits))
         return await self._ask(*frames.request(files, options), is_large=decoded_bytes > LARGE_BYTES)
 
-    async def _ask(self, head: dict[str, Any], blobs: Sequence[bytes], *, is_large: bool) -> Tile:
+    async def decode_window(self, window: tuple[int, int, int, int], options: ReadOptions) -> Tile:
+        """The patches of a window (column, row, width, height) of the pool's scene (see `scene.read_window`).
+
+        Raises what `decode` does, and bad_option for a window that lies outside the scene.
+        """
+        return await self._ask(*frames.request([], replace(options, window=window)), is_large=False)
+
+    async def _ask(self, head: dict[str, Any], blobs: Sequence[frames.Bytes], *, is_large: bool) -> Tile:
         if self._inside >= self._most_inside:
             raise QueueFull
         async with AsyncExitStack() as held:
@@ -152,7 +175,7 @@ class DecodePool:
         if not exchange.cancelled():
             exchange.exception()  # asyncio complains of one that nobody looked at, and a caller may have gone
 
-    async def _exchange(self, head: dict[str, Any], blobs: Sequence[bytes], held: AsyncExitStack) -> Tile:
+    async def _exchange(self, head: dict[str, Any], blobs: Sequence[frames.Bytes], held: AsyncExitStack) -> Tile:
         """What a process says to a request; what is `held` for it is given back."""
         async with held:
             process = await self._take()

@@ -80,7 +80,7 @@ class DecodeProcess:
         if self.is_alive:
             self._process.kill()
 
-    async def ask(self, head: dict[str, Any], blobs: Sequence[bytes]) -> Frame:
+    async def ask(self, head: dict[str, Any], blobs: Sequence[frames.Bytes]) -> Frame:
         """The frame that answers a frame. Raises IncompleteReadError or ConnectionError if the process ends."""
         self._requests.write(frames.pack(head, blobs))
         await self._requests.drain()

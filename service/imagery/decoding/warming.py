@@ -54,23 +54,26 @@ def warm(image_size: int) -> None:
     """Reads and resizes a tile of each kind, refuses bad ones, and tells a fault of ours."""
     warnings.simplefilter("ignore", NotGeoreferencedWarning)  # for good: nobody reads what a worker warns of
     options = ReadOptions()
-    tiles = list(_tiles())
-    for tile in tiles:
+    for tile in _tiles():
         for patch in read_tile(tile, SPEC, options):
             resize(patch.pixels, image_size)
-    whole = tiles[0][0].data
+    whole = _geotiff(_ramp(), *UTM)
     for bad in (whole[: len(whole) // 2], whole[:300] + bytes(len(whole) - 300), b"", b"II*\0", b"no image"):
         try:
             read_tile([TileFile(bad)], SPEC, options)
         except ImageryError:
             traceback.format_exc()
     for name, module in list(sys.modules.items()):  # a fault of ours is told with its source
-        if name.startswith(("service.", "__main__")):
-            linecache.getlines(module.__file__ or "")
+        if name.startswith(("service.", "__main__")) and getattr(module, "__file__", None):
+            linecache.getlines(str(module.__file__))
+
+
+def _ramp() -> NDArray[np.uint16]:
+    return (np.arange(3 * SIDE * SIDE).reshape(3, SIDE, SIDE) % 251 + 1).astype(np.uint16)
 
 
 def _tiles() -> Iterator[Sequence[TileFile]]:
-    ramp = np.arange(3 * SIDE * SIDE).reshape(3, SIDE, SIDE) % 251 + 1
+    ramp = _ramp()
     for codec in CODECS:
         try:
             yield [TileFile(_geotiff(ramp.astype(np.uint8), *UTM, compress=codec, photometric="RGB"))]
@@ -87,15 +90,16 @@ def _tiles() -> Iterator[Sequence[TileFile]]:
         values = ramp.astype(dtype) / (1000 if dtype.startswith("float") else 1)
         yield [TileFile(_geotiff(values.astype(dtype), *UTM, **more))]
     for place in PLACES:
-        yield [TileFile(_geotiff(ramp.astype(np.uint16)[:, :16, :16], *place))]
+        yield [TileFile(_geotiff(ramp[:, :16, :16], *place))]
     alpha = np.concatenate([ramp, np.full((1, SIDE, SIDE), 255)]).astype(np.uint8)
     yield [TileFile(_geotiff(alpha, *UTM, photometric="RGB", alpha="YES"))]
     yield [TileFile(_geotiff(ramp[:1].astype(np.uint8), *UTM, has_palette=True))]
+    yield [TileFile(memoryview(_geotiff(ramp, *UTM)))]  # as a mapped scene
     coarser = UTM[1] @ Affine.scale(2)
     yield [
-        TileFile(_geotiff(ramp[:1].astype(np.uint16), *UTM), "B04"),
-        TileFile(_geotiff(ramp[:1].astype(np.uint16), *UTM), "B03"),
-        TileFile(_geotiff(ramp[:1, ::2, ::2].astype(np.uint16), UTM[0], coarser), "B02"),
+        TileFile(_geotiff(ramp[:1], *UTM), "B04"),
+        TileFile(_geotiff(ramp[:1], *UTM), "B03"),
+        TileFile(_geotiff(ramp[:1, ::2, ::2], UTM[0], coarser), "B02"),
     ]
 
 
