@@ -1,7 +1,7 @@
 """What a decode process may still do once it has read every kind of file: compute, and answer.
 
-Limits: getrlimit(2). They bind whatever runs in the process, GDAL and its codecs above all, and cannot be loosened
-from within where the hard limit is lowered too and the service does not run as root.
+Limits: getrlimit(2). They bind whatever runs in the process, GDAL and its codecs above all; where the hard limit is
+lowered too and the service does not run as root, nothing in the process can loosen them.
 """
 
 from __future__ import annotations
@@ -12,18 +12,22 @@ import resource
 CPU_MARGIN_S = 1.0  # beyond the deadline, at which the parent kills the process anyway
 
 
-def close(memory_bytes: int) -> None:
+def limit_memory(size: int) -> None:
+    """Address space, in bytes: a bomb gets MemoryError, not the memory of the service."""
+    resource.setrlimit(resource.RLIMIT_AS, (size, size))
+
+
+def close() -> None:
     """Takes from this process what no tile needs; it must have loaded before whatever a tile can use.
 
     Even a genuine GeoTIFF can name other files or addresses for GDAL to look at; without descriptors none opens.
     """
-    for limit, value in (
-        (resource.RLIMIT_NOFILE, 0),  # no file, no socket, no pipe: what is open already stays open
-        (resource.RLIMIT_FSIZE, 0),  # nor does anything grow through what is open
-        (resource.RLIMIT_CORE, 0),  # a crash writes nobody's image to disk
-        (resource.RLIMIT_AS, memory_bytes),  # a bomb gets MemoryError, not the memory of the service
+    for limit in (
+        resource.RLIMIT_NOFILE,  # no file, no socket, no pipe: what is open already stays open
+        resource.RLIMIT_FSIZE,  # nor does a file grow through what is open
+        resource.RLIMIT_CORE,  # a crash writes nobody's image to disk
     ):
-        resource.setrlimit(limit, (value, value))
+        resource.setrlimit(limit, (0, 0))
 
 
 def allow_cpu(seconds: float) -> None:

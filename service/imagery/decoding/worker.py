@@ -73,13 +73,15 @@ def main() -> None:
         image_size=config["image_size"],
         scene=mapped(Path(config["scene"])) if config["scene"] else None,
     )
+    # Before it warms up: that there is too little memory to begin with is told now, not by every tile.
+    sandbox.limit_memory(config["memory_mb"] * 2**20 + len(reading.scene or b""))
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     with rasterio.Env(**GDAL_OPTIONS):  # entered once: GDAL is set up and taken down with the outermost
         warming.warm(config["image_size"])
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)  # a stray print of a library must not break a frame
         os.dup2(nowhere, 2)  # nor may a file write to the log; until here it told why a start failed
-        sandbox.close(config["memory_mb"] * 2**20 + len(reading.scene or b""))
+        sandbox.close()
         answers.write(frames.pack({"ready": True}))
         answers.flush()
         while (frame := _read_frame(requests)) is not None:
