@@ -68,8 +68,8 @@ class DecodeProcess:
 
     @property
     def is_alive(self) -> bool:
-        """False once it is known to have ended."""
-        return self._process.returncode is None
+        """False once it is known to have ended; its pipe tells that before its exit status is collected."""
+        return self._process.returncode is None and not self._answers.at_eof()
 
     async def ended(self) -> None:
         """Returns when it has."""
@@ -77,7 +77,7 @@ class DecodeProcess:
 
     def kill(self) -> None:
         """At once; a process that hangs in a decoder listens to nothing else."""
-        if self.is_alive:
+        if self._process.returncode is None:
             self._process.kill()
 
     async def ask(self, head: dict[str, Any], blobs: Sequence[frames.Bytes]) -> Frame:
