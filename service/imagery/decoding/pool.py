@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from service.imagery.bands import canonical
 from service.imagery.decoding import frames
+from service.imagery.decoding.places import Places
 from service.imagery.decoding.process import DecodeProcess, PoolBroken
 from service.imagery.errors import ImageryError
 from service.imagery.patches import InputSpec, PatchFacts, ReadOptions, TileFile
@@ -36,10 +37,6 @@ class Tile:
 
 class DecodeFailure(RuntimeError):
     """A fault of ours in a decode process; the message is its traceback."""
-
-
-class QueueFull(RuntimeError):
-    """As many tiles wait as may."""
 
 
 class DecodePool:
@@ -73,9 +70,7 @@ class DecodePool:
                 "scene": str(scene) if scene else None,
             }
         )
-        self._workers, self._most_inside, self._inside = workers, workers + queue, 0
-        self._places = asyncio.Semaphore(workers)
-        self._places_for_large = asyncio.Semaphore(max(1, workers - 1))
+        self._workers, self._places = workers, Places(workers, queue)
         # The last one used comes first: it is still in the processor's caches, and the spare stays small.
         self._idle: asyncio.LifoQueue[DecodeProcess | PoolBroken] = asyncio.LifoQueue()
         self._ready: set[DecodeProcess] = set()
@@ -154,30 +149,20 @@ class DecodePool:
         return await self._ask(*frames.request([], replace(options, window=window)), is_large=False)
 
     async def _ask(self, head: dict[str, Any], blobs: Sequence[frames.Bytes], *, is_large: bool) -> Tile:
-        if self._inside >= self._most_inside:
-            raise QueueFull
-        async with AsyncExitStack() as held:
-            self._inside += 1
-            held.callback(self._leave)
-            if is_large:
-                await held.enter_async_context(self._places_for_large)
-            await held.enter_async_context(self._places)
-            exchange = asyncio.create_task(self._exchange(head, blobs, held.pop_all()))
+        place = await self._places.take(is_large=is_large)
+        exchange = asyncio.create_task(self._exchange(head, blobs, place))
         self._exchanges.add(exchange)
         exchange.add_done_callback(self._forget)
         return await asyncio.shield(exchange)
-
-    def _leave(self) -> None:
-        self._inside -= 1
 
     def _forget(self, exchange: asyncio.Task[Tile]) -> None:
         self._exchanges.discard(exchange)
         if not exchange.cancelled():
             exchange.exception()  # asyncio complains of one that nobody looked at, and a caller may have gone
 
-    async def _exchange(self, head: dict[str, Any], blobs: Sequence[frames.Bytes], held: AsyncExitStack) -> Tile:
-        """What a process says to a request; what is `held` for it is given back."""
-        async with held:
+    async def _exchange(self, head: dict[str, Any], blobs: Sequence[frames.Bytes], place: AsyncExitStack) -> Tile:
+        """What a process says to a request, whose place it gives back."""
+        async with place:
             process = await self._take()
             try:
                 async with asyncio.timeout(self._timeout_s):

@@ -41,7 +41,7 @@ def answer(head: dict[str, Any], blobs: list[bytes], reading: Reading) -> bytes:
     """The frame that answers a request: patches resized to `image_size`, the error, or a failure of ours."""
     try:
         files, options = frames.parse_request(head, blobs)
-        if options.window and reading.scene:
+        if reading.scene and not files:
             patches = read_window(reading.scene, reading.spec, options)
         else:
             patches = read_tile(files, reading.spec, options)

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.imagery.decoding.pool import LARGE_BYTES, DecodeFailure, QueueFull, Tile
+from service.imagery.decoding.places import QueueFull
+from service.imagery.decoding.pool import LARGE_BYTES, DecodeFailure, Tile
 from service.imagery.decoding.process import PoolBroken
 from service.imagery.errors import ImageryError
 from service.imagery.patches import ReadOptions, TileFile
