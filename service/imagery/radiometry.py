@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from service.imagery.errors import ImageryError
 from service.imagery.patches import Caution
 
-READABLE = ("uint8", "uint16", "int16", "float32", "float64")
+READABLE = ("uint8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 REFLECTANCE_TO_DN = 10_000.0  # Sentinel-2 quantification value
 OFFSET_SUSPECTED_DN = 1000  # offset of baseline 04.00; below it lies dark ground in every L2A scene without offset
 BRIGHTEST_REFLECTANCE = 2.0  # clouds and snow exceed 1; whole-number DN in floats exceed this by far
