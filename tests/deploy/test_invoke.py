@@ -73,7 +73,7 @@ def test_people_see_the_likeliest_labels_the_place_and_the_warnings() -> None:
     records = [
         {
             "id": "scene", "probabilities": {"field": share, "town": 0.5, "sea": None}, "groups": {"Water": 0.01},
-            "labels": ["field"], "footprint": {"coordinates": [ring]},
+            "labels": ["field"], "footprint": {"type": "Polygon", "coordinates": [ring]},
             "warnings": [{"code": "gsd_mismatch", "message": "20 m"}],
         }
         for share in (1.0, 0.8)

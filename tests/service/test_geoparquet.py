@@ -80,7 +80,7 @@ def test_its_metadata_are_those_of_geoparquet_1_1(service: Service) -> None:
     geo = json.loads(table.schema.metadata[b"geo"])
     assert geo["version"] == "1.1.0"
     column = geo["columns"][geo["primary_column"]]
-    assert (column["encoding"], column["geometry_types"]) == ("WKB", ["Polygon"])
+    assert (column["encoding"], column["geometry_types"]) == ("WKB", ["Polygon", "MultiPolygon"])
     assert "crs" not in column  # that is OGC:CRS84, longitude before latitude
     assert table.schema.field(geo["primary_column"]).type == pa.binary()
     for corner, (box, name) in column["covering"]["bbox"].items():
