@@ -20,7 +20,7 @@ OFFSET_SEEN_IN = ("B02", "B03", "B04")  # where some ground is dark in every sce
 DARKEST_REFLECTANCE = -0.5  # what correction for the atmosphere makes of shade, at worst
 BRIGHTEST_REFLECTANCE = 2.0  # clouds and snow exceed 1; whole-number DN in floats exceed this by far
 FARTHEST_OFFSET_DN = 1_000_000  # a hundred times what reflects everything
-SATURATED_SHARE = 0.5  # of the valid pixels
+SATURATED_SHARE = 0.5  # of the valid pixels, in all bands: some are bright over a desert or a forest
 SAMPLE_PX = 1_000_000  # enough for percentiles; those of all pixels of a large scene take seconds
 
 
@@ -142,7 +142,7 @@ def _8_bit_caution(raster: Raster) -> list[Caution]:
 
 
 def _saturation_caution(pixels: NDArray[np.uint8], valid: NDArray[np.bool_]) -> list[Caution]:
-    is_bright = (pixels == 255).any(axis=0) & valid
+    is_bright = (pixels == 255).all(axis=0) & valid
     share = int(np.count_nonzero(is_bright)) / max(1, int(np.count_nonzero(valid)))
     if share <= SATURATED_SHARE:
         return []

@@ -38,6 +38,7 @@ def read_tile(
     windows = cut(width, height, spec.patch_px)
     pixels, applied, cautions = radiometry.to_pixels(raster, spec, options)
     crs = raster.crs if georeference.is_referenced(raster.crs, raster.transform) else None
+    name = georeference.name_of(raster.crs)
     pixel_m = georeference.pixel_size_m(crs, raster.transform, width, height)
     cautions = [*raster.cautions, *cautions, *georeference.gsd_caution(pixel_m, spec.gsd_m)]
 
@@ -54,7 +55,7 @@ def read_tile(
         facts = PatchFacts(
             window=window,
             valid_fraction=float(valid.mean()),
-            crs=georeference.name_of(raster.crs),
+            crs=name,
             transform=tuple(raster.transform @ Affine.translation(column, row))[:6] if crs else None,
             footprint=outline,
             radiometry=applied,

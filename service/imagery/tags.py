@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import starmap
 from typing import Any
 from xml.parsers import expat
+from xml.sax.saxutils import unescape
 
 #: First what tells of colours, since numbers mean another band with every sensor: Landsat 7's B4 is near infrared.
 _COMMON = ("eo:common_name", "common_name")
 _OWN = ("band_name", "bandname", "band", "name", "long_name")
 _OF_THE_FILE = ("eo:bands", "bands")
+_ESCAPED = {"&quot;": '"', "&apos;": "'"}
 
 
 def band_names(gdal_metadata: bytes, count: int) -> list[tuple[str, ...]]:
@@ -66,7 +69,16 @@ def _items(gdal_metadata: bytes) -> dict[str | None, dict[str, str]]:
         parser.Parse(gdal_metadata.rstrip(b"\0"), True)
     except (expat.ExpatError, ValueError):
         return {}
-    return items
+    return {sample: dict(starmap(_as_meant, texts.items())) for sample, texts in items.items()}
+
+
+def _as_meant(name: str, text: str) -> tuple[str, str]:
+    """GDAL escapes values twice, and takes the first colon of `eo:bands` for the end of the name."""
+    text = unescape(text, _ESCAPED)
+    if name == "eo" and "=" in text:
+        rest, text = text.split("=", 1)
+        name = f"eo:{rest.lower()}"
+    return name, text
 
 
 def _listed(text: str, count: int) -> list[dict[str, Any]] | None:
