@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from html import unescape
 from itertools import starmap
 from typing import Any
 from xml.parsers import expat
-from xml.sax.saxutils import unescape
 
 #: First what tells of colours, since numbers mean another band with every sensor: Landsat 7's B4 is near infrared.
 _COMMON = ("eo:common_name", "common_name")
 _OWN = ("band_name", "bandname", "band", "name", "long_name")
 _OF_THE_FILE = ("eo:bands", "bands")
-_ESCAPED = {"&quot;": '"', "&apos;": "'"}
 
 
 def band_names(gdal_metadata: bytes, count: int) -> list[tuple[str, ...]]:
@@ -74,7 +73,7 @@ def _items(gdal_metadata: bytes) -> dict[str | None, dict[str, str]]:
 
 def _as_meant(name: str, text: str) -> tuple[str, str]:
     """GDAL escapes values twice, and takes the first colon of `eo:bands` for the end of the name."""
-    text = unescape(text, _ESCAPED)
+    text = unescape(text)
     if name == "eo" and "=" in text:
         rest, text = text.split("=", 1)
         name = f"eo:{rest.lower()}"
