@@ -51,7 +51,8 @@ def geotiff(
             dataset.write(values)
             for i, name in enumerate(names or (), start=1):
                 dataset.set_band_description(i, name)
-            dataset.update_tags(**tags)
+            if tags:
+                dataset.update_tags(**tags)
             for i, items in enumerate(band_tags, start=1):
                 dataset.update_tags(i, **items)
             if scales:

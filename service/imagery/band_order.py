@@ -77,7 +77,7 @@ def choose(wanted: Sequence[str], said: Sequence[str] | None, file: FileBands) -
         return _as_said(wanted, spelt_out(said), file), []
     names = file.known_names(wanted)
     if (chosen := _positions(names, wanted)) is not None:
-        return chosen, _number_caution([names[i] for i in chosen], file)
+        return chosen, _number_caution(names, chosen, file)
     called, reads = file.quoted(), ", ".join(wanted)
     if known := [canonical(name) for name in names if name]:
         raise ImageryError(
@@ -136,15 +136,26 @@ def _positions(names: Sequence[str], wanted: Sequence[str]) -> list[int] | None:
     return [found.index(band) for band in wanted] if set(wanted) <= set(found) else None
 
 
-def _number_caution(names: Sequence[str], file: FileBands) -> list[Caution]:
-    """A warning where numbers that were taken as Sentinel-2's may be Landsat's, whose B4 and B5 differ by mission."""
-    if not any(map(is_numbered, names)) or not _LANDSAT_M[0] < (pixel_m := file.pixel_m()) < _LANDSAT_M[1]:
+def _number_caution(names: Sequence[str], chosen: Sequence[int], file: FileBands) -> list[Caution]:
+    """A warning where numbers that were taken as Sentinel-2's may be another sensor's, or count no more than bands.
+
+    Red is B4 in Sentinel-2 and Landsat 8, but B3 in Landsat 7, whose B4 is near infrared.
+    """
+    said = [names[i].strip().upper() for i in chosen]
+    if not any(map(is_numbered, said)):
         return []
-    detail = (
-        f"{', '.join(map(str.strip, names))} were taken as Sentinel-2's bands, but pixels of {pixel_m:.3g} m are "
-        "Landsat's, whose numbers mean other bands: name the file's bands by colour with the option bands."
-    )
-    return [Caution("band_numbers_assumed", detail)]
+    if len(names) < len(_SENTINEL_2) - 1 and [name.strip().upper() for name in names] == _counted(len(names)):
+        why = "numbers from B1 on may do no more than count them"
+    elif _LANDSAT_M[0] < (pixel_m := file.pixel_m()) < _LANDSAT_M[1]:
+        why = f"pixels of {pixel_m:.3g} m are Landsat's, whose numbers mean other bands"
+    else:
+        return []
+    detail = f"{', '.join(said)} were taken as Sentinel-2's bands, but {why}: "
+    return [Caution("band_numbers_assumed", detail + "name the file's bands with the option bands to be sure.")]
+
+
+def _counted(count: int) -> list[str]:
+    return [f"B{i}" for i in range(1, count + 1)]
 
 
 def _suggestion(count: int, wanted: Sequence[str]) -> str:

@@ -140,6 +140,12 @@ def test_band_numbers_on_landsats_pixels_are_warned_of(metres: int, warned: bool
         assert ("band_numbers_assumed" in codes(patch)) is (warned and is_numbered)
 
 
+def test_numbers_that_may_only_count_the_bands_are_warned_of() -> None:
+    for names, warned in ((["b1", "b2", "b3", "b4"], True), (["B4", "B3", "B2", "B8"], False)):
+        (patch,) = read(geotiff(reflectance(bands=4), names=names))
+        assert ("band_numbers_assumed" in codes(patch)) is warned
+
+
 def test_a_usual_order_can_be_said_by_its_name() -> None:
     values = reflectance(bands=13)
     twelve = InputSpec(ORDERS["sentinel-2-l2a"], 120, 10, 2000)
