@@ -63,6 +63,7 @@ def read_band(file: TileFile, options: ReadOptions) -> Raster:
 
 
 def _read(dataset: DatasetReader, header: Header, indexes: list[int], cautions: Sequence[Caution]) -> Raster:
+    """Bands (counted from 1) as they are; a pixel is valid where each of them holds data."""
     values = dataset.read(indexes)
     valid = dataset.read_masks(indexes).all(axis=0) & _are_numbers(values)
     scale, offset = _scale_and_offset(dataset, indexes)

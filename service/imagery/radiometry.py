@@ -43,7 +43,7 @@ def to_pixels(
         said = options.boa_offset if options.boa_offset is not None else _tagged_offset(raster, scale)
         applied = Radiometry(divisor=spec.divisor, boa_offset=said or 0, scale=scale, bands=spec.bands)
         cautions = _offset_caution(sample, spec, scale) if said is None else []
-        if scale == 1:
+        if options.scale is None and raster.scale is None:
             cautions += _8_bit_caution(raster)
         pixels = stretch(raster.values, scale, applied.boa_offset, spec.divisor)
     cautions = cautions + _saturation_caution(pixels, raster.valid)
@@ -134,8 +134,9 @@ def _offset_caution(sample: NDArray[Any], spec: InputSpec, scale: float) -> list
 
 
 def _8_bit_caution(raster: Raster) -> list[Caution]:
-    """A warning when 8-bit pixels seem to be stored as wider numbers; never a correction."""
-    if not raster.valid.any() or raster.values.max(initial=0, where=raster.valid) > 255:
+    """A warning when 8-bit pixels seem to be stored as wider whole numbers; never a correction."""
+    is_whole = np.issubdtype(raster.values.dtype, np.integer)
+    if not is_whole or not raster.valid.any() or raster.values.max(initial=0, where=raster.valid) > 255:
         return []
     detail = f"No value of this {raster.values.dtype} image is over 255: if they are 8-bit pixels, send them as uint8."
     return [Caution("eight_bits_suspected", detail)]

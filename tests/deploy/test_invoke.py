@@ -92,6 +92,12 @@ def test_people_see_the_likeliest_labels_the_place_and_the_warnings() -> None:
     ]
 
 
+def test_a_place_at_the_antimeridian_is_on_one_of_its_sides() -> None:
+    west, east = ([[[x, 10.0], [x + 1, 10.0], [x + 1, 11.0], [x, 11.0], [x, 10.0]]] for x in (179.0, -180.0))
+    footprint = {"type": "MultiPolygon", "coordinates": [west, east]}
+    assert telling.place([{"footprint": footprint}]) == ", 10.5000° N 179.5000° E"
+
+
 def test_an_endpoint_in_real_time_answers_people_and_programs(
     deploy: Deploy, account: Account, platform: Platform, tiny_artifact: Artifact, tile: Path
 ) -> None:

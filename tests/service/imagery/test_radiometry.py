@@ -124,7 +124,9 @@ def test_8_bit_pixels_in_wider_numbers_are_suspected_aloud() -> None:
     photo = reflectance() // 10
     assert "eight_bits_suspected" in codes(read(geotiff(photo))[0])
     assert "eight_bits_suspected" not in codes(read(geotiff(photo.astype(np.uint8)))[0])
-    assert "eight_bits_suspected" not in codes(read(geotiff(photo, scales=[0.001] * 3))[0])
+    for said in ({"scales": [0.001] * 3}, {"scales": [0.0001] * 3}):
+        assert "eight_bits_suspected" not in codes(read(geotiff(photo, **said))[0])
+    assert "eight_bits_suspected" not in codes(read(geotiff((photo / 10_000).astype(np.float32)))[0])
     photo[:, :60] = 65535
     assert "eight_bits_suspected" not in codes(read(geotiff(photo))[0])
     assert "eight_bits_suspected" in codes(read(geotiff(photo, nodata=65535))[0])
