@@ -67,9 +67,9 @@ def footprint(crs: CRS, transform: Affine, window: Window) -> dict[str, Any] | N
 def _longitude_latitude(crs: CRS, transform: Affine, pixels: NDArray[Any]) -> NDArray[np.float64] | None:
     """N × 2 of longitude and latitude in degrees for as many columns and rows; None if one has no place on Earth."""
     x, y = transform @ pixels.T
-    if crs.is_projected and max(abs(x).max(), abs(y).max()) * crs.linear_units_factor[1] > ONCE_AROUND_M:
-        return None
     try:
+        if crs.is_projected and max(abs(x).max(), abs(y).max()) * crs.linear_units_factor[1] > ONCE_AROUND_M:
+            return None
         places = np.array(reproject(crs, WGS84, x, y)).T
     except (RasterioError, CPLE_BaseError):
         return None

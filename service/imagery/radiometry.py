@@ -13,7 +13,7 @@ from service.imagery.errors import ImageryError
 from service.imagery.patches import Caution, InputSpec, Radiometry, ReadOptions
 from service.imagery.raster import Raster
 
-READABLE = ("uint8", "uint16", "int16", "uint32", "int32", "float32", "float64")
+READABLE = ("uint8", "uint16", "int16", "uint32", "int32", "float16", "float32", "float64")
 REFLECTANCE_TO_DN = 10_000.0  # Sentinel-2 quantification value
 OFFSET_SUSPECTED_DN = 1000  # offset of baseline 04.00; below it lies dark ground in every L2A scene without offset
 OFFSET_SEEN_IN = ("B02", "B03", "B04")  # where some ground is dark in every scene
