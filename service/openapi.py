@@ -64,9 +64,10 @@ PROBLEM: dict[str, Any] = {
 }
 
 _NUMBERS = {"type": "array", "items": {"type": "number"}}
-_POLYGON = {
+_FOOTPRINT = {
     "type": ["object", "null"],
-    "description": "GeoJSON polygon, WGS 84 longitude/latitude; null without georeference",
+    "description": "GeoJSON Polygon, WGS 84 longitude/latitude, or a MultiPolygon where the antimeridian is crossed; "
+    "null without georeference",
 }
 PREDICTION: dict[str, Any] = {
     "type": "object",
@@ -100,7 +101,7 @@ PREDICTION: dict[str, Any] = {
         },
         "valid_fraction": {"type": "number", "description": "Share of pixels with data"},
         "crs": {"type": ["string", "null"]},
-        "footprint": _POLYGON,
+        "footprint": _FOOTPRINT,
         "radiometry": {"type": "object", "description": "What turned file values into pixels"},
         "warnings": {"type": "array", "items": {"type": "object"}},
         "error": {
