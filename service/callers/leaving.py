@@ -13,16 +13,16 @@ T = TypeVar("T")
 
 
 async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`, for a request whose body was read; `work` is cancelled when the client leaves.
+    """The result of `work`, for a request whose body was read or refused; cancelled when the client leaves.
 
     Raises ClientDisconnect.
     """
     working, leaving = asyncio.create_task(work), asyncio.create_task(_until_gone(receive))
     try:
         await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
+        if not working.done() and leaving.exception() is None:  # the rest of a refused body may break a limit again
             raise ClientDisconnect
-        return working.result()
+        return await working
     finally:
         working.cancel()
         leaving.cancel()
