@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from service.errors import STATUS
 from tests.corpus.canary import Canary
 
 OK = "ok"  #: answered with a prediction
@@ -25,6 +27,15 @@ class Case:
     data: bytes = field(repr=False)
     codes: tuple[str, ...]
     options: dict[str, str] = field(default_factory=dict)
+
+
+def collected(shared_data: Path) -> Iterator[Case]:
+    """Files that others collected; what becomes of each is not known beforehand."""
+    no_fault_of_ours = (OK, *(code for code, status in STATUS.items() if status < 500))
+    for folder in sorted(shared_data.glob("geotiff/*")):
+        for file in sorted(file for file in folder.rglob("*") if file.is_file()):
+            kind = f"{folder.name}, fuzzed" if "fuzz_images" in file.parts else folder.name
+            yield Case(kind, str(file), file.read_bytes(), no_fault_of_ours)
 
 
 def corpus(canary: Canary, mutations: int) -> Iterator[Case]:

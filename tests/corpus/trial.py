@@ -16,7 +16,6 @@ from tests.corpus.canary import Canary
 from tests.corpus.cases import OK, Case
 from tests.imagery import geotiff, reflectance
 
-SLOWEST_S = 2.0
 GOOD = geotiff(reflectance())
 
 
@@ -33,10 +32,9 @@ class Outcome:
 
     @property
     def faults(self) -> list[str]:
-        """What must never be, whatever the file."""
+        """What must not be, on however busy a machine."""
         return [
-            *([f"answered {self.status} {self.code}"] if not 200 <= self.status < 500 else []),
-            *([f"took {self.seconds:.1f} s"] if self.seconds > SLOWEST_S else []),
+            *([f"answered {self.status} {self.code}"] if self.code not in self.case.codes else []),
             *self.touched,
             *([f"the next patch was answered {self.then}"] if self.then != 200 else []),
         ]
