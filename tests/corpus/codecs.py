@@ -13,17 +13,8 @@ from PIL import Image
 from service.imagery.tiff.header import CODECS
 from tests.corpus.cases import OK, Case
 from tests.corpus.tiff import (
-    COMPRESSION,
-    HEIGHT,
-    ROWS_PER_STRIP,
-    SHORT,
-    STRIP_BYTES,
-    UNDEFINED,
-    WIDTH,
-    Tag,
-    altered,
-    image,
-    tiff,
+    COMPRESSION, HEIGHT, ROWS_PER_STRIP, SHORT, STRIP_BYTES, STRIP_OFFSETS, UNDEFINED, WIDTH, Tag, altered, image,
+    tiff, value_of,
 )  # fmt: skip
 from tests.imagery import geotiff, reflectance
 
@@ -80,12 +71,11 @@ def _random(codec: str) -> Iterator[Case]:
     """Random bytes in place of the payload, all of it or its end."""
     chance = np.random.default_rng(len(codec))
     data = good(codec, side=64)
-    for start in (0, 12, 200):
-        kept = len(data) // 2 + start  # GDAL writes the directory first
-        noise = data[:kept] + chance.bytes(len(data) - kept)
-        yield Case(
-            "random bytes", f"{codec}, the last {len(noise) - kept}", noise, (OK, *UNDECODABLE, "no_valid_pixels")
-        )
+    first, size = value_of(data, STRIP_OFFSETS), value_of(data, STRIP_BYTES)
+    for kept in (0, 12, size // 2):
+        noise = data[: first + kept] + chance.bytes(size - kept) + data[first + size :]
+        codes = (OK, *UNDECODABLE, "no_valid_pixels")
+        yield Case("random bytes", f"{codec}, after {kept} of {size}", noise, codes)
     number = next(number for number, name in CODECS.items() if name == codec.split()[0])
     for size in (1, 100, 20_000):
         page = image(64, 64, codec=number, blocks=[chance.bytes(size)])

@@ -130,13 +130,22 @@ def altered(
 ) -> bytes:
     """A classic little-endian file of which one tag of the first directory says something else."""
     out = bytearray(data)
-    (start,) = struct.unpack_from("<I", out, 4)
-    (entries,) = struct.unpack_from("<H", out, start)
-    (at,) = (
-        at for at in range(start + 2, start + 2 + 12 * entries, 12) if out[at : at + 2] == struct.pack("<H", number)
-    )
-    old_kind, old_count = struct.unpack_from("<HI", out, at + 2)
-    struct.pack_into("<HI", out, at + 2, old_kind if kind is None else kind, old_count if count is None else count)
-    if value is not None:
-        struct.pack_into("<I", out, at + 8, value)
+    at = _entry(data, number)
+    old = struct.unpack_from("<HII", data, at + 2)
+    new = [was if said is None else said for was, said in zip(old, (kind, count, value), strict=True)]
+    struct.pack_into("<HII", out, at + 2, *new)
     return bytes(out)
+
+
+def value_of(data: bytes, number: int) -> int:
+    """What one tag of such a file says, where it has a single value."""
+    at = _entry(data, number)
+    kind, value = struct.unpack_from("<H4xI", data, at + 2)
+    return int(value) % 2**16 if kind == SHORT else int(value)
+
+
+def _entry(data: bytes, number: int) -> int:
+    (start,) = struct.unpack_from("<I", data, 4)
+    (entries,) = struct.unpack_from("<H", data, start)
+    places = range(start + 2, start + 2 + 12 * entries, 12)
+    return next(at for at in places if struct.unpack_from("<H", data, at)[0] == number)
