@@ -13,8 +13,19 @@ from PIL import Image
 from service.imagery.tiff.header import CODECS
 from tests.corpus.cases import OK, Case
 from tests.corpus.tiff import (
-    COMPRESSION, HEIGHT, ROWS_PER_STRIP, SHORT, STRIP_BYTES, STRIP_OFFSETS, UNDEFINED, WIDTH, Tag, altered, image,
-    tiff, value_of,
+    COMPRESSION,
+    HEIGHT,
+    ROWS_PER_STRIP,
+    SHORT,
+    STRIP_BYTES,
+    STRIP_OFFSETS,
+    UNDEFINED,
+    WIDTH,
+    Tag,
+    altered,
+    image,
+    tiff,
+    value_of,
 )  # fmt: skip
 from tests.imagery import geotiff, reflectance
 

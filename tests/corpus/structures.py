@@ -7,9 +7,34 @@ from dataclasses import replace
 
 from tests.corpus.cases import OK, Case
 from tests.corpus.tiff import (
-    BANDS, BITS, BYTE, COMPRESSION, DOUBLE, FLOAT, GDAL_METADATA, HEIGHT, LONG, LONG8, PHOTOMETRIC, PLANAR,
-    ROWS_PER_STRIP, SAMPLE_FORMAT, SHORT, SLONG, SSHORT, STRIP_BYTES, STRIP_OFFSETS, SUB_DIRECTORIES, TILE_HEIGHT,
-    TILE_WIDTH, UNDEFINED, WIDTH, Page, Tag, image, tiff,
+    BANDS,
+    BITS,
+    BYTE,
+    COMPRESSION,
+    DOUBLE,
+    FLOAT,
+    GDAL_METADATA,
+    HEIGHT,
+    LONG,
+    LONG8,
+    PHOTOMETRIC,
+    PLANAR,
+    ROWS_PER_STRIP,
+    SAMPLE_FORMAT,
+    SHORT,
+    SLONG,
+    SSHORT,
+    STRIP_BYTES,
+    STRIP_OFFSETS,
+    SUB_DIRECTORIES,
+    TILE_HEIGHT,
+    TILE_WIDTH,
+    UNDEFINED,
+    WIDTH,
+    Page,
+    Tag,
+    image,
+    tiff,
 )  # fmt: skip
 
 FAR = 2**31

@@ -7,7 +7,20 @@ from service.imagery.tiff import directories as tags
 from service.imagery.tiff.directories import Directory, walk
 from service.imagery.tiff.limits import Limits
 from tests.corpus.tiff import (
-    ASCII, BITS, BYTE, GDAL_METADATA, HEIGHT, LONG, LONG8, SHORT, SLONG, STRIP_OFFSETS, WIDTH, Page, Tag, image,
+    ASCII,
+    BITS,
+    BYTE,
+    GDAL_METADATA,
+    HEIGHT,
+    LONG,
+    LONG8,
+    SHORT,
+    SLONG,
+    STRIP_OFFSETS,
+    WIDTH,
+    Page,
+    Tag,
+    image,
     tiff,
 )  # fmt: skip
 
