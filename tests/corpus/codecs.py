@@ -21,6 +21,7 @@ from tests.corpus.tiff import (
     STRIP_OFFSETS,
     UNDEFINED,
     WIDTH,
+    Page,
     Tag,
     altered,
     image,
@@ -148,5 +149,5 @@ def many_scans(side: int, scans: int) -> bytes:
     return whole[:-2] + whole[last:-2] * scans + b"\xff\xd9"
 
 
-def _jpeg(side: int, payload: bytes, **tags: Tag):
+def _jpeg(side: int, payload: bytes, **tags: Tag) -> Page:
     return image(side, side, codec=7, photometric=6, blocks=[payload], **tags)
