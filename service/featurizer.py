@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from service.batching import Batcher
 from service.errors import ServiceError
 from service.imagery.decoding import self_test
-from service.imagery.decoding.pool import DecodePool, PoolBroken
+from service.imagery.decoding.places import QueueFull
+from service.imagery.decoding.pool import DecodePool
+from service.imagery.decoding.process import PoolBroken
 from service.imagery.errors import ImageryError
 from service.imagery.patches import PatchFacts, ReadOptions
 from service.metrics import Metrics
@@ -64,6 +66,7 @@ class Featurizer:
             workers=settings.decode_workers,
             timeout_s=settings.decode_timeout_s,
             memory_mb=settings.decode_memory_mb,
+            queue=settings.decode_queue,
         )
         self._engine = Batcher(metrics)
         self.in_flight = 0  #: requests being answered
@@ -97,8 +100,8 @@ class Featurizer:
             try:
                 await self._test()
                 failed = 0
-            except (ServiceError, ImageryError):
-                failed += 1
+            except (ServiceError, ImageryError) as error:
+                failed += error.code != "overloaded"  # to have much to do is no fault
                 if failed == TESTS_THAT_MAY_FAIL:
                     raise
 
@@ -136,6 +139,15 @@ class Featurizer:
                 limits={"wait_s": round(wait, 1), "max_wait_s": allowed},
             )
 
+    def _queue_full(self) -> ServiceError:
+        back = max(1, round(self._engine.wait_s(self._decoding)))
+        return ServiceError(
+            "overloaded",
+            f"As many tiles wait to be decoded as may; try again in {back} s.",
+            retry_after_s=back,
+            limits={"decode_queue": self._settings.decode_queue},
+        )
+
     async def predict(self, tiles: Sequence[TileRequest], options: ReadOptions, tokens: bool) -> list[TileResult]:
         """What came of each tile, in order; one that is refused does not stop the others."""
         done = await asyncio.gather(*(self._predict_or_refuse(tile, options, tokens) for tile in tiles))
@@ -159,6 +171,8 @@ class Featurizer:
         self._decoding += 1
         try:
             decoded = await self._pool.decode(await tile.load(), options)
+        except QueueFull:
+            raise self._queue_full() from None
         except PoolBroken:
             raise ServiceError("engine_failed", "Decoding has broken down; try again.", retry_after_s=30) from None
         finally:

@@ -30,13 +30,14 @@ class ReadOptions:
     scale: float | None = None  #: factor from file values to DN; None follows type and tags
     require_geo: bool = False  #: refuse a tile without a footprint
     limits: Limits = field(default_factory=Limits)  #: of each file
+    window: tuple[int, int, int, int] | None = None  #: column, row, width, height; None reads all of the file
 
 
 @dataclass(frozen=True)
 class TileFile:
     """One GeoTIFF of a tile: the whole tile, or the band named `band`."""
 
-    data: bytes
+    data: bytes | memoryview
     band: str | None = None
 
 

@@ -25,7 +25,7 @@ LEAST_VALID = 0.05  # share of pixels with data; with less there is no land cove
 
 def read_band(file: TileFile, options: ReadOptions) -> Raster:
     """The band of a band file, as it is. Raises ImageryError."""
-    with opened(file.data, options.limits) as (dataset, header):
+    with opened(file.data, options.limits, options.window) as (dataset, header):
         _refuse_types(dataset)
         if dataset.count != 1:
             detail = f"The file for band {file.band} has {dataset.count} bands; a band file has one."
@@ -111,8 +111,8 @@ def _to_pixels(
     return np.ascontiguousarray(pixels), applied, cautions
 
 
-def _read_file(data: bytes, spec: InputSpec, options: ReadOptions) -> Raster:
-    with opened(data, options.limits) as (dataset, header):
+def _read_file(data: bytes | memoryview, spec: InputSpec, options: ReadOptions) -> Raster:
+    with opened(data, options.limits, options.window) as (dataset, header):
         _refuse_types(dataset)
         colours = [colour.name for colour in dataset.colorinterp]
         if colours == ["palette"]:

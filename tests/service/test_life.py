@@ -220,9 +220,9 @@ def test_a_decode_process_that_cannot_be_replaced_ends_the_service(start: StartS
     code = Path(shutil.copytree(ROOT / "service", tmp_path / "code" / "service"))
     service = start(PYTHONPATH=str(code.parent), DECODE_WORKERS="1")
     service.wait_until_ready()
-    (worker,) = decode_processes(service)
+    workers = decode_processes(service)
     (code / "imagery" / "decoding" / "worker.py").write_text("raise SystemExit('a library is gone')")
-    os.kill(worker, signal.SIGKILL)
+    os.kill(workers[0], signal.SIGKILL)
     assert service.process.wait(40) == 1
     log = service.log.read_text()
     assert "a library is gone" in log
@@ -233,7 +233,7 @@ def test_its_decode_processes_end_with_it_however_it_ends(start: StartService) -
     service = start()
     service.wait_until_ready()
     children = decode_processes(service)
-    assert len(children) == 2
+    assert len(children) == 2 + 1  # DECODE_WORKERS and a spare
     service.process.kill()
     service.process.wait()
     end = time.monotonic() + 10
@@ -257,7 +257,7 @@ def is_decode_process(pid: int) -> bool:
 def test_a_decode_process_that_dies_is_replaced_and_ping_stays_well(start: StartService) -> None:
     service = start(DECODE_WORKERS="1")
     service.wait_until_ready()
-    (worker,) = decode_processes(service)
-    os.kill(worker, signal.SIGKILL)
+    for worker in decode_processes(service):
+        os.kill(worker, signal.SIGKILL)
     assert service.post(TILE).status_code == 200
     assert httpx.get(f"{service.url}/ping").status_code == 200

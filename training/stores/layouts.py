@@ -33,12 +33,13 @@ class BandReader:
 
     def __call__(self, file: TileFile, options: ReadOptions) -> Raster:
         """The band of a band file. Raises ImageryError."""
-        known = self._known.setdefault(len(file.data), [])
+        data = bytes(file.data)  # no copy of what are bytes already
+        known = self._known.setdefault(len(data), [])
         for layout in known:
-            if layout.is_of(file.data):
-                return layout.read(file.data)
+            if layout.is_of(data):
+                return layout.read(data)
         raster = read_band(file, options)
-        if len(known) < REMEMBERED and (found := _layout(file.data, raster)):
+        if len(known) < REMEMBERED and (found := _layout(data, raster)):
             known.append(found)
         return raster
 

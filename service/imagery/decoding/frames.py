@@ -17,25 +17,26 @@ from service.imagery.tiff.limits import Limits
 
 LENGTH = struct.Struct(">I")
 
+Bytes = bytes | memoryview
 
-def pack(head: dict[str, Any], blobs: Sequence[bytes] = ()) -> bytes:
+
+def pack(head: dict[str, Any], blobs: Sequence[Bytes] = ()) -> bytes:
     """One frame."""
     text = json.dumps({**head, "blobs": [len(blob) for blob in blobs]}).encode()
     return b"".join([LENGTH.pack(len(text)), text, *blobs])
 
 
-def request(files: Sequence[TileFile], options: ReadOptions) -> bytes:
-    """The frame that asks for a tile."""
-    head = {"bands": [file.band for file in files], "options": asdict(options)}
-    return pack(head, [file.data for file in files])
+def request(files: Sequence[TileFile], options: ReadOptions) -> tuple[dict[str, Any], list[Bytes]]:
+    """The head and the blobs that ask for a tile."""
+    return {"bands": [file.band for file in files], "options": asdict(options)}, [file.data for file in files]
 
 
-def parse_request(head: dict[str, Any], blobs: Sequence[bytes]) -> tuple[list[TileFile], ReadOptions]:
+def parse_request(head: dict[str, Any], blobs: Sequence[Bytes]) -> tuple[list[TileFile], ReadOptions]:
     """The tile that a frame asks for."""
     options = head["options"]
-    bands = tuple(options["bands"]) if options["bands"] is not None else None
+    bands, window = (tuple(options[name]) if options[name] is not None else None for name in ("bands", "window"))
     files = [TileFile(data, band) for data, band in zip(blobs, head["bands"], strict=True)]
-    return files, ReadOptions(**{**options, "bands": bands, "limits": Limits(**options["limits"])})
+    return files, ReadOptions(**{**options, "bands": bands, "window": window, "limits": Limits(**options["limits"])})
 
 
 def parse_facts(value: dict[str, Any]) -> PatchFacts:

@@ -1,35 +1,51 @@
 """A decode process: reads tiles from its standard input, writes patches to its standard output.
 
 Started by `service.imagery.decoding.pool`, which kills it when it takes too long. It imports no torch, knows no
-model, and lives as long as its standard input.
+model, opens nothing once it is ready, and lives as long as its standard input.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import resource
 import signal
 import sys
 import traceback
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+import rasterio
 
-from service.imagery.decoding import frames
+from service.imagery.decoding import frames, sandbox, warming
 from service.imagery.errors import ImageryError
 from service.imagery.patches import InputSpec
 from service.imagery.reader import read_tile
 from service.imagery.resize import resize
+from service.imagery.scene import read_window
+from service.imagery.tiff.mapped import mapped
+from service.imagery.tiff.opening import GDAL_OPTIONS
 
 
-def answer(head: dict[str, Any], blobs: list[bytes], spec: InputSpec, image_size: int) -> bytes:
+@dataclass(frozen=True)
+class Reading:
+    """What the answers of a process have in common."""
+
+    spec: InputSpec
+    image_size: int
+    scene: memoryview | None  #: a file of which windows can be asked for
+
+
+def answer(head: dict[str, Any], blobs: list[bytes], reading: Reading) -> bytes:
     """The frame that answers a request: patches resized to `image_size`, the error, or a failure of ours."""
     try:
         files, options = frames.parse_request(head, blobs)
-        patches = read_tile(files, spec, options)
-        images = np.stack([resize(patch.pixels, image_size) for patch in patches])
+        if reading.scene and not files:
+            patches = read_window(reading.scene, reading.spec, options)
+        else:
+            patches = read_tile(files, reading.spec, options)
+        images = np.stack([resize(patch.pixels, reading.image_size) for patch in patches])
         return frames.pack({"patches": [asdict(patch.facts) for patch in patches]}, [images.tobytes()])
     except ImageryError as error:
         return frames.pack({"error": {"code": error.code, "detail": error.detail, "limits": error.limits}})
@@ -52,18 +68,26 @@ def main() -> None:
     """Serves frames until standard input ends. The first argument is the configuration as JSON."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service ends its workers, a terminal does not
     config = json.loads(sys.argv[1])
-    spec = InputSpec(**{**config["spec"], "bands": tuple(config["spec"]["bands"])})
-    limit = config["memory_mb"] * 2**20
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    reading = Reading(
+        spec=InputSpec(**{**config["spec"], "bands": tuple(config["spec"]["bands"])}),
+        image_size=config["image_size"],
+        scene=mapped(Path(config["scene"])) if config["scene"] else None,
+    )
+    # Before it warms up: that there is too little memory to begin with is told now, not by every tile.
+    sandbox.limit_memory(config["memory_mb"] * 2**20 + len(reading.scene or b""))
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)  # a stray print of a library must not break a frame
-    os.dup2(nowhere, 2)  # nor may a file write to the log; until here it told why a start failed
-    answers.write(frames.pack({"ready": True}))
-    answers.flush()
-    while (frame := _read_frame(requests)) is not None:
-        answers.write(answer(*frame, spec, config["image_size"]))
+    with rasterio.Env(**GDAL_OPTIONS):  # entered once: GDAL is set up and taken down with the outermost
+        warming.warm(config["image_size"])
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)  # a stray print of a library must not break a frame
+        os.dup2(nowhere, 2)  # nor may a file write to the log; until here it told why a start failed
+        sandbox.close()
+        answers.write(frames.pack({"ready": True}))
         answers.flush()
+        while (frame := _read_frame(requests)) is not None:
+            sandbox.allow_cpu(config["timeout_s"])
+            answers.write(answer(*frame, reading))
+            answers.flush()
 
 
 if __name__ == "__main__":

@@ -12,8 +12,10 @@ from rasterio.io import DatasetReader, MemoryFile
 
 from service.imagery.errors import ImageryError
 from service.imagery.tiff import header
+from service.imagery.tiff.crop import Crop
 from service.imagery.tiff.header import Header
 from service.imagery.tiff.limits import Limits
+from service.imagery.tiff.mapped import dataset_of
 
 GDAL_ERRORS = (RasterioError, CPLE_BaseError, UnicodeDecodeError)  # rasterio takes every text of a file for UTF-8
 # Only the bytes at hand: no sidecar files, no directory listing, no .aux.xml.
@@ -22,22 +24,34 @@ EXPANDED_BANDS = 4  # of CMYK and of what else GDAL reads as RGBA
 
 
 @contextmanager
-def opened(data: bytes, limits: Limits) -> Iterator[tuple[DatasetReader, Header]]:
-    """The file as GDAL sees it and as its header says it is.
+def opened(
+    data: bytes | memoryview, limits: Limits, window: tuple[int, int, int, int] | None = None
+) -> Iterator[tuple[DatasetReader, Header]]:
+    """The file, or a window of it, as GDAL sees it; and the whole as its header says it is.
 
     Whatever GDAL says of the file within the block becomes an ImageryError; beside those of `header.read`, corrupt.
     Raises MemoryError where decoding asks for too much.
     """
     about = header.read(data, limits)
-    with rasterio.Env(**GDAL_OPTIONS), MemoryFile(data) as file:
+    with rasterio.Env(**GDAL_OPTIONS):
         try:
-            with file.open(driver="GTiff") as dataset:
+            with _dataset(data) as dataset:
                 _refuse_another_image(dataset, about)
-                yield dataset, about
+                yield (Crop(dataset, window) if window else dataset), about
         except GDAL_ERRORS as error:
             if _ran_out_of_memory(error):
                 raise MemoryError from error
             raise ImageryError("corrupt", "The file is a TIFF, but its image data cannot be decoded.") from error
+
+
+@contextmanager
+def _dataset(data: bytes | memoryview) -> Iterator[DatasetReader]:
+    if isinstance(data, memoryview):
+        with dataset_of(data) as dataset:
+            yield dataset
+    else:
+        with MemoryFile(data) as file, file.open(driver="GTiff") as dataset:
+            yield dataset
 
 
 def _refuse_another_image(dataset: DatasetReader, about: Header) -> None:

@@ -3,159 +3,218 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from service.imagery.decoding.pool import DecodeFailure, DecodePool, PoolBroken
+from service.imagery.decoding.places import QueueFull
+from service.imagery.decoding.pool import LARGE_BYTES, DecodeFailure, Tile
+from service.imagery.decoding.process import PoolBroken
 from service.imagery.errors import ImageryError
-from service.imagery.patches import InputSpec, ReadOptions, TileFile
+from service.imagery.patches import ReadOptions, TileFile
 from service.imagery.reader import read_tile
 from service.imagery.resize import resize
 from service.imagery.tiff.limits import Limits
-from tests.imagery import geotiff, reflectance
+from tests.imagery import RGB, geotiff, reflectance
+from tests.service.imagery.decoding.conftest import GOOD, SIDE, Running, running
 
-SPEC = InputSpec(("B04", "B03", "B02"), patch_px=120, gsd_m=10, divisor=2000)
+SCENE = [TileFile(geotiff(reflectance(600), compress="lzma"))]  # takes 20 times as long as a patch
+LARGE = [TileFile(geotiff(reflectance(1280), compress="lzma"))]
 LOOSE = Limits(max_pixels=10**9, max_decoded_bytes=10**10)
-GOOD = [TileFile(geotiff(reflectance()))]
 
 
-def with_pool(
-    use: Callable[[DecodePool], Awaitable[None]], workers: int = 1, timeout_s: float = 10, memory_mb: int = 1500
+@pytest.fixture(autouse=True)
+def _all_are_there(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test begins when what the one before ended was replaced."""
+    for name in {"one", "two"} & set(request.fixturenames):
+        request.getfixturevalue(name).settle()
+    yield
+
+
+def refusal(pool: Running, files: list[TileFile], **limits: int) -> ImageryError:
+    with pytest.raises(ImageryError) as error:
+        pool.decode(files, ReadOptions(limits=Limits(**limits)))
+    return error.value
+
+
+def test_a_tile_comes_back_resized_with_all_its_facts(two: Running) -> None:
+    tile = two.decode()
+    (patch,) = read_tile(GOOD, RGB, ReadOptions())
+    assert tile.facts == (patch.facts,)
+    assert np.array_equal(tile.images[0], resize(patch.pixels, SIDE))
+
+
+def test_a_refusal_crosses_the_border_whole(two: Running) -> None:
+    float_dn = TileFile(geotiff(reflectance().astype(np.float32)))
+    with pytest.raises(ImageryError) as here:
+        read_tile([float_dn], RGB, ReadOptions())
+    there = refusal(two, [float_dn])
+    assert (there.code, there.detail, there.limits) == (here.value.code, here.value.detail, here.value.limits)
+    assert refusal(two, [TileFile(geotiff(np.zeros((3, 4, 4), np.uint8)))]).limits == {"smallest_px": 8}
+
+
+def test_what_a_header_forbids_is_refused_though_every_process_hangs(two: Running) -> None:
+    two.signal(signal.SIGSTOP)
+    try:
+        too_large = refusal(two, list(GOOD), max_pixels=100)
+        assert (too_large.code, too_large.limits) == ("image_too_large", {"max_pixels": 100})
+        assert refusal(two, [TileFile(b"")]).code == "empty_body"
+    finally:
+        two.signal(signal.SIGCONT)
+
+
+def test_band_files_that_the_model_does_not_read_may_be_empty(two: Running) -> None:
+    bands = [TileFile(geotiff(reflectance(bands=1)), band) for band in ("B02", "B03", "B04")]
+    unread = TileFile(b"", "B8A")
+    assert np.array_equal(two.decode([*bands, unread]).images, two.decode(bands).images)
+    assert [header.pixels for header in two.pool.headers([*bands, unread], Limits())] == [120 * 120] * 3
+
+
+def test_a_process_that_hangs_is_killed_and_the_spare_takes_over_while_another_starts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    async def run() -> None:
-        pool = DecodePool(SPEC, 64, workers=workers, timeout_s=timeout_s, memory_mb=memory_mb)
-        await pool.start()
-        try:
-            await use(pool)
-        finally:
-            await pool.close()
-
-    asyncio.run(run())
-
-
-def children() -> list[int]:
-    """Process ids of the decode processes of this test."""
-    mine = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    return [int(pid) for pid in mine if b"service.imagery.decoding.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    never_ready = tmp_path / "python"
+    never_ready.write_text("#!/bin/sh\nexec sleep 60\n")
+    never_ready.chmod(0o755)
+    with running(1, timeout_s=1) as pool:
+        before = pool.processes
+        monkeypatch.setattr("sys.executable", str(never_ready))
+        pool.signal(signal.SIGSTOP)
+        hung = refusal(pool, list(GOOD))
+        assert (hung.code, hung.limits) == ("decode_timeout", {"decode_timeout_s": 1})
+        pool.signal(signal.SIGCONT)
+        assert len(pool.decode().facts) == 1
+        assert set(pool.processes) <= set(before)
 
 
-def test_a_tile_comes_back_resized_with_all_its_facts() -> None:
-    async def use(pool: DecodePool) -> None:
-        tile = await pool.decode(GOOD, ReadOptions())
-        (patch,) = read_tile(GOOD, SPEC, ReadOptions())
-        assert tile.facts == (patch.facts,)
-        assert np.array_equal(tile.images[0], resize(patch.pixels, 64))
+def test_kill_9_of_a_process_under_load_fails_the_tile_that_it_held_alone(two: Running) -> None:
+    def is_computing(process: int) -> bool:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "R"
 
-    with_pool(use)
+    async def kill_one() -> None:
+        asked = [asyncio.create_task(two.pool.decode(SCENE, ReadOptions())) for _ in range(20)]
+        while not (busy := list(filter(is_computing, two.processes))):
+            await asyncio.sleep(0)
+        os.kill(busy[0], signal.SIGSTOP)  # it may be between two tiles: under load it soon has one
+        await asyncio.sleep(0.5)
+        os.kill(busy[0], signal.SIGKILL)
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        failed = [answer for answer in answers if isinstance(answer, BaseException)]
+        assert [getattr(error, "code", error) for error in failed] == ["decode_crashed"]
 
-
-def test_a_refusal_crosses_the_border_whole() -> None:
-    async def use(pool: DecodePool) -> None:
-        with pytest.raises(ImageryError) as error:
-            await pool.decode(GOOD, ReadOptions(limits=Limits(max_pixels=100)))
-        assert error.value.code == "image_too_large"
-        assert error.value.limits == {"max_pixels": 100}
-
-    with_pool(use)
-
-
-def test_a_process_that_hangs_is_killed_and_replaced() -> None:
-    async def use(pool: DecodePool) -> None:
-        (hung,) = children()
-        os.kill(hung, signal.SIGSTOP)
-        with pytest.raises(ImageryError) as error:
-            await pool.decode(GOOD, ReadOptions())
-        assert error.value.code == "decode_timeout"
-        assert len((await pool.decode(GOOD, ReadOptions())).facts) == 1
-        assert hung not in children()
-
-    with_pool(use, timeout_s=1)
+    two.run(kill_one())
+    two.settle()
 
 
-def test_a_process_that_dies_over_a_tile_fails_that_tile_alone() -> None:
-    async def use(pool: DecodePool) -> None:
-        (busy,) = children()
-        os.kill(busy, signal.SIGSTOP)
-        asked = asyncio.ensure_future(pool.decode(GOOD, ReadOptions()))
-        await asyncio.sleep(0.1)
-        os.kill(busy, signal.SIGKILL)
-        with pytest.raises(ImageryError) as error:
-            await asked
-        assert error.value.code == "decode_crashed"
-        assert len((await pool.decode(GOOD, ReadOptions())).facts) == 1
-
-    with_pool(use)
-
-
-def test_a_process_that_died_idle_costs_no_tile() -> None:
-    async def use(pool: DecodePool) -> None:
-        (idle,) = children()
-        os.kill(idle, signal.SIGKILL)
-        await asyncio.sleep(0.2)
-        assert len((await pool.decode(GOOD, ReadOptions())).facts) == 1
-
-    with_pool(use)
+def test_a_process_that_died_idle_costs_no_tile_and_is_replaced(two: Running) -> None:
+    before = two.processes
+    two.signal(signal.SIGKILL)
+    two.run(asyncio.sleep(0.3))
+    assert len(two.decode().facts) == 1
+    two.settle()
+    assert not set(before) & set(two.processes)
 
 
 @pytest.mark.parametrize("python", ["/bin/false", "/nowhere/python"])
 def test_whoever_waits_for_a_process_that_cannot_be_replaced_is_told(
     monkeypatch: pytest.MonkeyPatch, python: str
 ) -> None:
-    async def use(pool: DecodePool) -> None:
+    async def ask() -> list[object]:
+        asked = [asyncio.create_task(pool.pool.decode(GOOD, ReadOptions())) for _ in range(3)]
+        return await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 10)
+
+    with running(1) as pool:
         monkeypatch.setattr("sys.executable", python)
-        os.kill(children()[0], signal.SIGKILL)
-        await asyncio.sleep(0.2)
-        asked = [asyncio.create_task(pool.decode(GOOD, ReadOptions())) for _ in range(3)]
-        answers = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 10)
-        assert [type(answer) for answer in answers] == [PoolBroken] * 3
+        pool.signal(signal.SIGKILL)
+        pool.run(asyncio.sleep(0.2))
+        assert [type(answer) for answer in pool.run(ask())] == [PoolBroken] * 3
         with pytest.raises(PoolBroken):
-            pool.raise_if_broken()
-
-    with_pool(use)
+            pool.pool.raise_if_broken()
 
 
-def test_a_fault_of_ours_is_told_with_its_traceback_and_the_process_lives() -> None:
-    async def use(pool: DecodePool) -> None:
-        (before,) = children()
-        with pytest.raises(DecodeFailure, match="Traceback"):
-            await pool.decode([TileFile(b"II*\0", "B04")], ReadOptions(bands=5))
-        assert len((await pool.decode(GOOD, ReadOptions())).facts) == 1
-        assert children() == [before]
+def test_a_caller_that_leaves_costs_no_process_and_gives_its_place_back(two: Running) -> None:
+    async def leave() -> None:
+        asked = [asyncio.create_task(two.pool.decode(GOOD, ReadOptions())) for _ in range(8)]
+        await asyncio.sleep(0.05)  # two are sent to a process, six wait
+        for one in asked:
+            one.cancel()
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        assert {type(answer) for answer in answers} == {asyncio.CancelledError}
 
-    with_pool(use)
-
-
-def test_a_tile_that_needs_too_much_memory_is_refused_and_the_process_lives() -> None:
-    async def use(pool: DecodePool) -> None:
-        (before,) = children()
-        large = np.zeros((3, 6000, 6000), np.float32)
-        with pytest.raises(ImageryError) as error:
-            await pool.decode([TileFile(geotiff(large, compress="deflate"))], ReadOptions(limits=LOOSE))
-        assert error.value.code == "image_too_large"
-        assert children() == [before]
-
-    with_pool(use, memory_mb=600)
+    before = two.processes
+    two.signal(signal.SIGSTOP)
+    two.run(leave())
+    two.signal(signal.SIGCONT)
+    assert np.array_equal(two.decode().images, two.decode().images)
+    assert two.processes == before
 
 
-def test_a_decode_process_holds_no_torch_and_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+def test_one_tile_more_than_may_wait_is_refused_until_one_leaves(one: Running) -> None:
+    async def crowd() -> None:
+        def ask() -> asyncio.Task[Tile]:
+            return asyncio.create_task(one.pool.decode(GOOD, ReadOptions()))
 
-    async def use(pool: DecodePool) -> None:
-        await pool.decode(GOOD, ReadOptions())
-        (worker,) = children()
-        assert b"secret" not in Path(f"/proc/{worker}/environ").read_bytes()
-        assert "libtorch" not in Path(f"/proc/{worker}/maps").read_text()
+        first, second = ask(), ask()
+        await asyncio.sleep(0)
+        with pytest.raises(QueueFull):
+            await ask()
+        second.cancel()
+        await asyncio.gather(second, return_exceptions=True)
+        third = ask()
+        await asyncio.sleep(0)
+        with pytest.raises(QueueFull):
+            await ask()
+        one.signal(signal.SIGCONT)
+        assert [len(tile.facts) for tile in await asyncio.gather(first, third)] == [1, 1]
 
-    with_pool(use)
+    before = one.processes
+    one.signal(signal.SIGSTOP)
+    one.run(crowd())
+    assert one.processes == before
 
 
-def test_workers_decode_side_by_side_and_answers_do_not_get_mixed_up() -> None:
-    async def use(pool: DecodePool) -> None:
+def test_large_tiles_leave_a_place_to_small_ones(two: Running) -> None:
+    done = []
+
+    async def decode(name: str, files: list[TileFile]) -> None:
+        await two.pool.decode(files, ReadOptions())
+        done.append(name)
+
+    async def all_at_once() -> None:
+        await asyncio.gather(*(decode("large", LARGE) for _ in range(3)), decode("small", list(GOOD)))
+
+    assert two.pool.headers(LARGE, Limits())[0].decoded_bytes > LARGE_BYTES
+    two.run(all_at_once())
+    assert done == ["small", "large", "large", "large"]
+
+
+def test_large_tiles_are_decoded_by_a_single_process_too(one: Running) -> None:
+    assert len(one.decode(LARGE).facts) == 11 * 11
+
+
+def test_a_fault_of_ours_is_told_with_its_source_and_the_process_lives(two: Running) -> None:
+    before = two.processes
+    with pytest.raises(DecodeFailure, match=r"Traceback(.|\n)*patches = read_tile\("):
+        two.decode(GOOD, ReadOptions(scale="much"))
+    assert len(two.decode().facts) == 1
+    assert two.processes == before
+
+
+def test_a_tile_that_needs_too_much_memory_is_refused_and_the_process_lives(two: Running) -> None:
+    before = two.processes
+    large = TileFile(geotiff(np.zeros((3, 6000, 6000), np.float32), compress="deflate"))
+    with pytest.raises(ImageryError) as error:
+        two.decode([large], ReadOptions(limits=LOOSE))
+    assert error.value.code == "image_too_large"
+    assert two.processes == before
+
+
+def test_processes_decode_side_by_side_and_answers_do_not_get_mixed_up(two: Running) -> None:
+    async def many() -> None:
         tiles = [[TileFile(geotiff(np.full((3, 16, 16), i, np.uint8)))] for i in range(50)]
-        done = await asyncio.gather(*(pool.decode(tile, ReadOptions()) for tile in tiles))
+        done = await asyncio.gather(*(two.pool.decode(tile, ReadOptions()) for tile in tiles))
         assert [int(tile.images.max()) for tile in done] == list(range(50))
 
-    with_pool(use, workers=2)
+    two.run(many())

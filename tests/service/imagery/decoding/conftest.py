@@ -1,0 +1,86 @@
+"""Pools of real processes, each shared by the tests that leave it working."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from service.imagery.decoding.pool import DecodePool, Tile
+from service.imagery.patches import ReadOptions, TileFile
+from tests.imagery import RGB, geotiff, reflectance
+
+GOOD = (TileFile(geotiff(reflectance())),)
+SIDE = 64  # of an image for the model
+T = TypeVar("T")
+
+
+def is_alive(process: int) -> bool:
+    return Path(f"/proc/{process}").exists()
+
+
+class Running:
+    """A pool that was started, and the event loop that it runs in."""
+
+    def __init__(self, runner: asyncio.Runner, workers: int, timeout_s: float = 10, **more: Any) -> None:
+        self._runner, self._workers = runner, workers
+        self.pool = DecodePool(RGB, SIDE, workers=workers, timeout_s=timeout_s, **{"memory_mb": 600, **more})
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self._runner.run(work)
+
+    def decode(self, files: Sequence[TileFile] = GOOD, options: ReadOptions | None = None) -> Tile:
+        return self.run(self.pool.decode(files, options or ReadOptions()))
+
+    @property
+    def processes(self) -> list[int]:
+        return self.pool.processes
+
+    def signal(self, number: signal.Signals) -> None:
+        """To all its processes."""
+        for process in self.processes:
+            with suppress(ProcessLookupError):
+                os.kill(process, number)
+
+    def settle(self) -> None:
+        """Waits until every process that ended was replaced."""
+
+        async def settled() -> None:
+            end = time.monotonic() + 60
+            while len(self.processes) <= self._workers or not all(map(is_alive, self.processes)):
+                assert time.monotonic() < end
+                await asyncio.sleep(0.01)
+
+        self.run(settled())
+
+
+@contextmanager
+def running(workers: int, **more: Any) -> Iterator[Running]:
+    with asyncio.Runner() as runner:
+        made = Running(runner, workers, **more)
+        runner.run(made.pool.start())
+        try:
+            yield made
+        finally:
+            runner.run(made.pool.close())
+
+
+@pytest.fixture(scope="session")
+def two() -> Iterator[Running]:
+    """Two places, time enough."""
+    with running(2) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def one() -> Iterator[Running]:
+    """One place, and one tile that may wait."""
+    with running(1, queue=1) as made:
+        yield made
