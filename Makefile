@@ -1,11 +1,13 @@
 # make serve   sets up .venv and serves the bundled model on port 8080
 # make test    sets up .venv and runs ruff, mypy and the tests
+# make fuzz    fuzzes the walk over TIFF headers, for FUZZ_SECONDS=180
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
+FUZZ_SECONDS ?= 180
 
-.PHONY: serve test clean
+.PHONY: serve test fuzz clean
 
 serve: .venv/installed-cpu
 	$(BIN)/python -m service serve
@@ -15,6 +17,9 @@ test: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n logical --dist loadfile
+
+fuzz: .venv/installed-fuzz
+	$(BIN)/python -m tests.fuzz.header --seconds $(FUZZ_SECONDS)
 
 clean:
 	rm -rf .venv
@@ -30,3 +35,7 @@ $(BIN)/python:
 .venv/installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[cpu,training,aws,dev]'
 	touch $@ .venv/installed-cpu
+
+.venv/installed-fuzz: .venv/installed-dev
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[fuzz]'
+	touch $@

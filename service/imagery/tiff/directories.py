@@ -22,6 +22,7 @@ _SINGLE = {
 }  # fmt: skip
 _ONE_A_BAND = {BITS, SAMPLE_FORMAT}
 _ONE_A_BLOCK = {STRIP_OFFSETS, STRIP_BYTES, TILE_OFFSETS, TILE_BYTES}
+_WHOLE_NUMBERS = _SINGLE | _ONE_A_BAND | _ONE_A_BLOCK
 # What GDAL reads in full when it opens a file: colours, geotransform, tie points, keys, metadata, nodata, RPCs.
 _METADATA = {320, 33550, 33922, 34264, 34735, 34736, 34737, GDAL_METADATA, 42113, 50844}
 
@@ -46,8 +47,8 @@ class Directory:
 def walk(data: bytes | memoryview, limits: Limits) -> Iterator[Directory]:
     """Every directory in the order of the chain.
 
-    Raises ImageryError: not_a_tiff; truncated for what points past the end; corrupt for a loop or a tag given twice;
-    image_too_large for more than the limits allow.
+    Raises ImageryError: not_a_tiff; truncated for what points past the end; corrupt for a loop, a tag given twice,
+    tags that share their values' bytes or hold what they cannot mean; image_too_large for more than the limits allow.
     """
     order = {b"II": "<", b"MM": ">"}.get(bytes(data[:2]), "")
     magic = int.from_bytes(data[2:4], "little" if order == "<" else "big")
@@ -77,12 +78,14 @@ _CLASSIC = _Layout(first=4, offset="I", inline=4, count="H", count_size=2, entry
 _BIG = _Layout(first=8, offset="Q", inline=8, count="Q", count_size=8, entry="HHQ", entry_size=20)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Walk:
     data: bytes | memoryview
     order: str
     layout: _Layout
     limits: Limits
+    value_bytes: int = 0  # so far, of all directories; those within the entries aside
+    metadata_bytes: int = 0  # so far, of all directories
 
     def read(self, form: str, at: int) -> tuple[int, ...]:
         """Numbers at a place in the file. Raises struct.error past its end."""
@@ -121,29 +124,29 @@ class _Walk:
             value_at = at + self.layout.entry_size - self.layout.inline
             if size > self.layout.inline:
                 (value_at,) = self.read(self.layout.offset, value_at)
+                self.value_bytes += size
             if value_at + size > len(self.data):
                 raise truncated()
+            if self.value_bytes > len(self.data):  # libtiff copies the values of every tag: 300 of 8 MB each took 2 GB
+                raise corrupt("its tags share their values' bytes")
             if tag in _METADATA:
-                refuse_over(size, self.limits, "max_metadata_bytes", f"{{}} bytes in tag {tag}")
+                self.metadata_bytes += size
+                refuse_over(self.metadata_bytes, self.limits, "max_metadata_bytes", "{} bytes of metadata")
                 if tag == GDAL_METADATA:
                     directory.gdal_metadata = bytes(self.data[value_at : value_at + size])
-            elif most := self.most_values(tag, count):
-                if kind not in _INTEGERS:  # libtiff reads signed ones, too: none may be read otherwise than here
-                    raise corrupt(f"tag {tag} has values of type {kind}")
-                directory.values[tag] = self.read(f"{most}{_INTEGERS[kind]}", value_at)
+            elif tag in _WHOLE_NUMBERS:
+                directory.values[tag] = self.whole_numbers(tag, kind, count, value_at)
         return directory
 
-    def most_values(self, tag: int, count: int) -> int:
-        """How many values of a tag are worth reading."""
-        if tag in _SINGLE:
-            return min(count, 1)
+    def whole_numbers(self, tag: int, kind: int, count: int, at: int) -> tuple[int, ...]:
+        """The values of a tag that says what an image needs; of one that has a single value, this one."""
         if tag in _ONE_A_BAND:
             refuse_over(count, self.limits, "max_bands", "{} bands")
-            return count
-        if tag in _ONE_A_BLOCK:
+        elif tag in _ONE_A_BLOCK:
             refuse_over(count, self.limits, "max_blocks", "{} strips or tiles")
-            return count
-        return 0
+        if kind not in _INTEGERS or not count:  # libtiff reads signed ones, too: none may be read otherwise than here
+            raise corrupt(f"tag {tag} has {count} values of type {kind}")
+        return self.read(f"{1 if tag in _SINGLE else count}{_INTEGERS[kind]}", at)
 
 
 def refuse_over(value: int, limits: Limits, name: str, what: str, code: str = "image_too_large") -> None:

@@ -20,6 +20,7 @@ CODECS = {
 MOST_BITS = 64  # of a sample
 IS_OVERVIEW, IS_MASK = 1, 4  # bits of the tag NewSubfileType
 ALL_ROWS = 2**32 - 1  # RowsPerStrip by default
+SHARED_BYTES = 64_000_000  # of strips or tiles, encoded, where they overlap: some writers store equal tiles once
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def _header(page: Directory, file_size: int, limits: Limits) -> Header:
     refuse_over(width * height, limits, "max_pixels", f"{width} × {height} = {{}} pixels")
     refuse_over(bands, limits, "max_bands", "{} bands")
     bits = _bits(page)
-    is_tiled = tags.TILE_WIDTH in page.values
+    is_tiled = not page.values.keys().isdisjoint((tags.TILE_WIDTH, tags.TILE_HEIGHT))
     if is_tiled:
         block_width, block_height = page.one(tags.TILE_WIDTH, 0), page.one(tags.TILE_HEIGHT, 0)
     else:
@@ -121,6 +122,8 @@ def _check_blocks(page: Directory, blocks: int, file_size: int) -> None:
         raise corrupt(f"it has {blocks} strips or tiles and says of {min(len(offsets), len(sizes))} where they are")
     if max(map(add, offsets, sizes)) > file_size:
         raise truncated()
+    if sum(sizes) > max(file_size, SHARED_BYTES):  # 250,000 strips in the same 1 MB took minutes
+        raise corrupt("its strips or tiles overlap")
 
 
 def _refuse_codec(page: Directory) -> None:

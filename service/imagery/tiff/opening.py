@@ -17,7 +17,7 @@ from service.imagery.tiff.header import Header
 from service.imagery.tiff.limits import Limits
 from service.imagery.tiff.mapped import dataset_of
 
-GDAL_ERRORS = (RasterioError, CPLE_BaseError)
+GDAL_ERRORS = (RasterioError, CPLE_BaseError, UnicodeDecodeError)  # rasterio takes every text of a file for UTF-8
 # Only the bytes at hand: no sidecar files, no directory listing, no .aux.xml.
 GDAL_OPTIONS = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_PAM_ENABLED": "NO", "GDAL_NUM_THREADS": "1"}
 EXPANDED_BANDS = 4  # of CMYK and of what else GDAL reads as RGBA

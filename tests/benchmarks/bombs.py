@@ -1,0 +1,110 @@
+"""Good patches at a steady rate, alone and with one bomb in ten requests, in turns.
+
+    python -m tests.benchmarks.bombs [--rounds 3] [--seconds 20] [--share 0.6] [--rate R]
+
+The rate is a share of what eight clients get out of the service when nothing else is asked of it, and the same in every
+phase; bombs come on top. Requests are sent when they are due, whether or not others were answered. A bomb is drawn from
+the classes of the corpus that ask for more than they are, each class as often as the others. In a third phase one class
+more is among them: scenes of 16 million pixels without data, a few kilobytes each, which pass every check since nothing
+is wrong with them but their size. Prints p50 and p99 of the good requests, and the ratios of p99.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import random
+import tempfile
+import time
+from collections import Counter, defaultdict
+from pathlib import Path
+
+from tests.benchmarks.load import Reply, Request, ask, closed_loop, milliseconds, serving
+from tests.conftest import Service
+from tests.corpus.canary import Canary
+from tests.corpus.cases import OK, corpus
+from tests.corpus.sizes import NOTHING
+from tests.imagery import geotiff, reflectance
+
+CLASSES = (
+    *("more than a machine has", "metadata", "tables", "directories", "strips and tiles", "offset past the end"),
+    *("payload made by hand", "payload of another size", "random bytes"),
+)
+GOOD = Request(geotiff(reflectance(), compress="deflate"))
+BOMBS_AMONG_ALL = 0.1
+
+Bombs = dict[str, list[Request]]  #: by class
+
+
+def bombs() -> Bombs:
+    """Without those that are answered as good ones are."""
+    found = defaultdict(list)
+    with tempfile.TemporaryDirectory() as folder, Canary(Path(folder) / "canary", GOOD.body) as canary:
+        for case in corpus(canary, 0):
+            if case.kind in (*CLASSES, NOTHING) and case.codes != (OK,):
+                found[case.kind].append(Request(case.data))
+    return found
+
+
+async def steady(service: Service, rate: float, seconds: float, some: Bombs) -> tuple[list[Reply], list[Reply]]:
+    """Replies to good requests, and to bombs if there are some."""
+    chance = random.Random(0)
+    started = time.perf_counter() + 0.2
+    every = (1 - BOMBS_AMONG_ALL) / BOMBS_AMONG_ALL / rate
+    drawn = [chance.choice(some[chance.choice(list(some))]) for _ in range(int(seconds / every)) if some]
+
+    async def at(due: float, request: Request) -> Reply:
+        await asyncio.sleep(due - time.perf_counter())
+        return await ask(service, request, due)
+
+    good = [asyncio.create_task(at(started + i / rate, GOOD)) for i in range(int(rate * seconds))]
+    bad = [asyncio.create_task(at(started + i * every, bomb)) for i, bomb in enumerate(drawn)]
+    return await asyncio.gather(*good), await asyncio.gather(*bad)
+
+
+async def compare(service: Service, asked: argparse.Namespace) -> None:
+    """Prints the phases of each round, and all rounds together."""
+    scenes_too = bombs()
+    refused = {kind: some for kind, some in scenes_too.items() if kind != NOTHING}
+    phases: dict[str, Bombs] = {"alone": {}, "with bombs": refused, "with bombs and scenes": scenes_too}
+    for seconds in (3, 6):  # the first is for warming up
+        capacity = len(await closed_loop(service, itertools.repeat(GOOD), 8, seconds)) / seconds
+    rate = asked.rate or asked.share * capacity
+    print(f"eight clients get {capacity:.0f} answers/s; good patches come at {rate:.0f}/s", flush=True)
+    good: dict[str, list[Reply]] = defaultdict(list)
+    bad: dict[str, list[Reply]] = defaultdict(list)
+    for number in range(asked.rounds):
+        for phase, some in phases.items():
+            answered, met = await steady(service, rate, asked.seconds, some)
+            good[phase] += answered
+            bad[phase] += met
+            print(f"round {number}, {phase}: {told(answered)}", flush=True)
+    for phase, replies in good.items():
+        ratio = milliseconds(replies, 0.99) / milliseconds(good["alone"], 0.99)
+        print(f"{phase}: {told(replies)}, {ratio:.2f} of p99 alone")
+    for phase, replies in bad.items():
+        codes = Counter(reply.code or str(reply.status) for reply in replies)
+        if replies:
+            print(f"{phase}: {dict(codes.most_common())}, slowest {milliseconds(replies, 1):.0f} ms")
+
+
+def told(replies: list[Reply]) -> str:
+    failed = sum(reply.status != 200 for reply in replies)
+    p50, p99 = milliseconds(replies, 0.5), milliseconds(replies, 0.99)
+    return f"{len(replies)} good, {failed} not answered, p50 {p50:.1f} ms, p99 {p99:.1f} ms"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=20, help="of a phase")
+    parser.add_argument("--share", type=float, default=0.6, help="of what the service can do")
+    parser.add_argument("--rate", type=float, help="good patches a second, instead")
+    asked = parser.parse_args()
+    with serving() as service:
+        asyncio.run(compare(service, asked))
+
+
+if __name__ == "__main__":
+    main()

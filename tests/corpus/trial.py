@@ -1,0 +1,131 @@
+"""A real service, a corpus, and what came of each file: the answer, how long it took, what the decode processes did."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from tests.conftest import Service
+from tests.corpus.canary import Canary
+from tests.corpus.cases import OK, Case
+from tests.imagery import geotiff, reflectance
+
+GOOD = geotiff(reflectance())
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Of one case."""
+
+    case: Case
+    status: int  #: of HTTP; 0 where none came
+    code: str
+    seconds: float
+    touched: tuple[str, ...]  #: what the canary saw
+    then: int  #: status of a good patch right after it
+
+    @property
+    def faults(self) -> list[str]:
+        """What must not be, on however busy a machine."""
+        return [
+            *([f"answered {self.status} {self.code}"] if self.code not in self.case.codes else []),
+            *self.touched,
+            *([f"the next patch was answered {self.then}"] if self.then != 200 else []),
+        ]
+
+
+def attempt(service: Service, client: httpx.Client, case: Case, canary: Canary) -> Outcome:
+    """Posts a case, and a good patch after it."""
+    canary.touched()
+    started = time.perf_counter()
+    try:
+        answer = _post(service, client, case.data, case.options)
+        status, code = answer.status_code, OK if answer.status_code == 200 else str(answer.json().get("code"))
+    except (httpx.HTTPError, ValueError) as error:
+        status, code = 0, type(error).__name__
+    seconds = time.perf_counter() - started
+    then = _post(service, client, GOOD, {}).status_code
+    return Outcome(case, status, code, seconds, tuple(canary.touched()), then)
+
+
+def _post(service: Service, client: httpx.Client, data: bytes, options: dict[str, str]) -> httpx.Response:
+    return client.post(
+        f"{service.url}/invocations",
+        content=data,
+        headers={"Content-Type": "image/tiff"},
+        params={"outputs": "probabilities", **options},
+    )
+
+
+@dataclass
+class Memory:
+    """Of the decode processes, MiB: the most that one of them had."""
+
+    resident: float = 0
+    address_space: float = 0  #: since it was started
+    limit: float = 0  #: of address space, as the kernel holds it against them
+
+    @property
+    def is_within_limit(self) -> bool:
+        return 0 < self.address_space <= self.limit
+
+
+@contextlib.contextmanager
+def watched(service: Service) -> Iterator[Memory]:
+    """Looks at all decode processes twenty times a second, since those that are killed take their figures with them."""
+    seen, ended = Memory(), threading.Event()
+    for process in decode_processes(service):
+        (process / "clear_refs").write_text("5")  # proc(5): forget the highest resident size so far
+
+    def look() -> None:
+        while not ended.wait(0.05):
+            for process in decode_processes(service):
+                _look(process, seen)
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        yield seen
+    finally:
+        ended.set()
+        looking.join()
+        for process in decode_processes(service):
+            _look(process, seen)
+
+
+def _look(process: Path, seen: Memory) -> None:
+    with contextlib.suppress(OSError, ValueError, KeyError):  # it is gone, or not yet warm and without limits
+        limit = (process / "limits").read_text().split("Max address space")[1].split()[0]
+        lines = (line.split() for line in (process / "status").read_text().splitlines())
+        figures = {words[0]: int(words[1]) / 1024 for words in lines if words[0] in ("VmHWM:", "VmPeak:")}
+        seen.limit = max(seen.limit, float(limit) / 2**20)
+        seen.resident = max(seen.resident, figures["VmHWM:"])
+        seen.address_space = max(seen.address_space, figures["VmPeak:"])
+
+
+def decode_processes(service: Service) -> list[Path]:
+    """Their folders in /proc."""
+    main = service.process.pid
+    children = Path(f"/proc/{main}/task/{main}/children").read_text().split()
+    return [process for process in (Path("/proc") / pid for pid in children) if _is_decode_process(process)]
+
+
+def _is_decode_process(process: Path) -> bool:
+    try:
+        return b"service.imagery.decoding.worker" in (process / "cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+def open_files(service: Service) -> dict[str, set[str]]:
+    """What each decode process holds open, by its folder in /proc."""
+    return {
+        str(process): {str(file.readlink()) for file in (process / "fd").iterdir()}
+        for process in decode_processes(service)
+    }
