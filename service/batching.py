@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from service.errors import ServiceError
 from service.metrics import Metrics
 from service.model.engine import Engine, Output
+from service.pace import Pace
 
 LARGEST_BATCH = 16  # on two cores a larger one gains nothing and delays what waits
-SMOOTHING = 0.2  # weight of the newest batch in the seconds a patch takes
 log = logging.getLogger("service")
 
 
@@ -35,7 +35,7 @@ class Batcher:
         self._waiting: asyncio.Queue[_Job] = asyncio.Queue()
         self._thread = ThreadPoolExecutor(1, "engine")
         self._queued = 0  # patches that wait or are in the engine
-        self._seconds_a_patch = 0.0
+        self._pace = Pace()
         self._owner: asyncio.Task[None] | None = None
 
     def start(self, engine: Engine) -> None:
@@ -53,7 +53,7 @@ class Batcher:
 
     def wait_s(self, more: int = 0) -> float:
         """Seconds until `more` patches on top of what is queued would be done, by the speed seen so far."""
-        return (self._queued + more) * self._seconds_a_patch
+        return self._pace.seconds(self._queued + more, LARGEST_BATCH)
 
     async def run(self, images: NDArray[np.uint8], tokens: bool = False) -> Output:
         """N × image_size × image_size × C through the engine.
@@ -113,9 +113,7 @@ class Batcher:
                     job.result.exception()  # seen, even if the caller has left
             log.error("a batch of %d patches failed", count, exc_info=error)
             return
-        took = (time.perf_counter() - started) / count
-        known = self._seconds_a_patch
-        self._seconds_a_patch = took if known == 0 else known + SMOOTHING * (took - known)
+        self._pace.add(count, time.perf_counter() - started)
         self._metrics.batch_size.observe(count)
         start = 0
         for job in batch:

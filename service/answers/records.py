@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -45,8 +44,8 @@ def _of_patch(prediction: Prediction, artifact: Artifact, options: Options) -> d
         "valid_fraction": facts.valid_fraction,
         "crs": facts.crs,
         "footprint": facts.footprint,
-        "radiometry": asdict(facts.radiometry),
-        "warnings": [asdict(warning) for warning in facts.warnings],
+        "radiometry": vars(facts.radiometry),
+        "warnings": [vars(warning) for warning in facts.warnings],
     }
     return said
 
