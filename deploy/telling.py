@@ -49,9 +49,11 @@ def bar(share: float) -> str:
 
 def place(records: Sequence[Mapping[str, Any]]) -> str:
     """The middle of the footprints; empty without georeference."""
-    rings = [record["footprint"]["coordinates"][0] for record in records if record.get("footprint")]
-    if not rings:
+    footprints = [record["footprint"] for record in records if record.get("footprint")]
+    if not footprints:
         return ""
+    # at the antimeridian, where a footprint has two parts, the middle of the first
+    rings = [one["coordinates"][0][0] if one["type"] == "MultiPolygon" else one["coordinates"][0] for one in footprints]
     longitudes, latitudes = zip(*(point[:2] for ring in rings for point in ring), strict=True)
     east, north = (min(longitudes) + max(longitudes)) / 2, (min(latitudes) + max(latitudes)) / 2
     return f", {abs(north):.4f}° {'N' if north >= 0 else 'S'} {abs(east):.4f}° {'E' if east >= 0 else 'W'}"

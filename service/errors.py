@@ -14,10 +14,12 @@ STATUS = {
     "bad_base64": 400,
     "bad_option": 400,
     "bad_multipart": 400,
+    "unauthorized": 401,
     "source_forbidden": 403,
     "not_found": 404,
     "method_not_allowed": 405,
     "not_acceptable": 406,
+    "receive_timeout": 408,
     "not_a_tiff": 415,
     "unsupported_codec": 415,
     "unsupported_dtype": 415,
@@ -40,6 +42,7 @@ STATUS = {
     "no_georeference": 422,
     "source_not_found": 422,
     "overloaded": 429,
+    "headers_too_large": 431,
     "loading": 503,
     "draining": 503,
     "engine_failed": 503,
@@ -47,7 +50,7 @@ STATUS = {
     "internal": 500,
 }
 #: Under 500, yet no tile's fault: of how the request was made, or of the moment.
-NO_TILES_FAULT = {"unsupported_media_type", "too_many_instances", "overloaded"}
+NO_TILES_FAULT = {"unsupported_media_type", "too_many_instances", "receive_timeout", "overloaded"}
 log = logging.getLogger("service")
 
 

@@ -2,7 +2,7 @@
 
     id               the tile's; windows of a scene share it
     source           where the tile lay, if it is known (an S3 URI)
-    geometry, bbox   footprint: WKB polygon in longitude/latitude (OGC:CRS84); null without georeference
+    geometry, bbox   footprint: WKB in longitude/latitude (OGC:CRS84), a polygon, or two at the antimeridian; else null
     window           column, row, width, height in the tile, pixels
     crs              of the tile: "EPSG:32633", or WKT
     valid_fraction   share of pixels with data
@@ -20,12 +20,13 @@ Metadata: https://geoparquet.org/releases/v1.1.0/
 from __future__ import annotations
 
 import json
-import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 import numpy as np
+
+from service.imagery import outline
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,7 +40,7 @@ GEO = {
     "columns": {
         "geometry": {
             "encoding": "WKB",
-            "geometry_types": ["Polygon"],
+            "geometry_types": ["Polygon", "MultiPolygon"],
             "orientation": "counterclockwise",
             "covering": {"bbox": {corner: ["bbox", corner] for corner in BOX}},
         }
@@ -135,12 +136,12 @@ class Writer:
 
 
 def _row(record: Mapping[str, Any], model: Mapping[str, str]) -> dict[str, Any]:
-    rings = (record.get("footprint") or {}).get("coordinates")
+    footprint = record.get("footprint")
     window = record.get("window")
     return {
         **record,
-        "geometry": rings and _well_known_binary(rings),
-        "bbox": rings and dict(zip(BOX, _bounds(rings), strict=True)),
+        "geometry": footprint and outline.well_known_binary(footprint),
+        "bbox": footprint and dict(zip(BOX, _bounds(footprint), strict=True)),
         "window": window and dict(zip(WINDOW, window, strict=True)),
         "model": model,
     }
@@ -170,15 +171,7 @@ def _vectors(rows: Sequence[Mapping[str, Any]], kind: pa.FixedSizeListType) -> p
     return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1), mask=missing), type=kind)
 
 
-def _bounds(rings: Sequence[Sequence[Sequence[float]]]) -> tuple[float, float, float, float]:
-    xs, ys = zip(*rings[0], strict=True)
+def _bounds(footprint: dict[str, Any]) -> tuple[float, float, float, float]:
+    points = [point for rings in outline.polygons(footprint) for point in rings[0]]
+    xs, ys = zip(*points, strict=True)
     return min(xs), min(ys), max(xs), max(ys)
-
-
-def _well_known_binary(rings: Sequence[Sequence[Sequence[float]]]) -> bytes:
-    """A polygon as little-endian WKB (OGC 06-103r4, section 8)."""
-    head = struct.pack("<BII", 1, 3, len(rings))
-    return head + b"".join(
-        struct.pack(f"<I{2 * len(ring)}d", len(ring), *(number for point in ring for number in point[:2]))
-        for ring in rings
-    )

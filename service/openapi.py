@@ -5,6 +5,9 @@ from __future__ import annotations
 from itertools import groupby
 from typing import Any
 
+from fastapi import Security
+from fastapi.security import APIKeyHeader, HTTPBearer
+
 from service.answers.answer import MediaType
 from service.answers.negotiation import ENCODERS
 from service.bodies.body import JSON, JSON_LINES, MULTIPART, TIFF_TYPES
@@ -36,17 +39,6 @@ def _parameters() -> list[dict[str, Any]]:
     return described
 
 
-def _problems() -> dict[str, Any]:
-    by_status = groupby(sorted(STATUS, key=lambda code: STATUS[code]), key=lambda code: STATUS[code])
-    return {
-        str(status): {
-            "description": "Problem with the code " + ", ".join(codes),
-            "content": {"application/problem+json": {"schema": PROBLEM}},
-        }
-        for status, codes in ((status, sorted(codes)) for status, codes in by_status)
-    }
-
-
 PROBLEM: dict[str, Any] = {
     "type": "object",
     "required": ["type", "title", "status", "code", "detail"],
@@ -63,10 +55,37 @@ PROBLEM: dict[str, Any] = {
     },
 }
 
+
+def _problem(*codes: str) -> dict[str, Any]:
+    return {
+        "description": "Problem with the code " + ", ".join(codes),
+        "content": {"application/problem+json": {"schema": PROBLEM}},
+    }
+
+
+def _problems() -> dict[str, Any]:
+    by_status = groupby(sorted(STATUS, key=lambda code: STATUS[code]), key=lambda code: STATUS[code])
+    return {str(status): _problem(*sorted(codes)) for status, codes in by_status}
+
+
+#: What a connection is told, whatever it asks for.
+ANY_ROUTE: dict[int | str, dict[str, Any]] = {
+    STATUS[code]: _problem(code) for code in ("receive_timeout", "headers_too_large")
+}
+#: Of a route that needs one of API_KEYS. `callers.keys` looks at the key; these describe it.
+LOCKED: dict[str, Any] = {
+    "responses": {STATUS["unauthorized"]: _problem("unauthorized")},
+    "dependencies": [
+        Security(HTTPBearer(auto_error=False)),
+        Security(APIKeyHeader(name="X-API-Key", auto_error=False)),
+    ],
+}
+
 _NUMBERS = {"type": "array", "items": {"type": "number"}}
-_POLYGON = {
+_FOOTPRINT = {
     "type": ["object", "null"],
-    "description": "GeoJSON polygon, WGS 84 longitude/latitude; null without georeference",
+    "description": "GeoJSON Polygon, WGS 84 longitude/latitude, or a MultiPolygon where the antimeridian is crossed; "
+    "null without georeference",
 }
 PREDICTION: dict[str, Any] = {
     "type": "object",
@@ -100,7 +119,7 @@ PREDICTION: dict[str, Any] = {
         },
         "valid_fraction": {"type": "number", "description": "Share of pixels with data"},
         "crs": {"type": ["string", "null"]},
-        "footprint": _POLYGON,
+        "footprint": _FOOTPRINT,
         "radiometry": {"type": "object", "description": "What turned file values into pixels"},
         "warnings": {"type": "array", "items": {"type": "object"}},
         "error": {

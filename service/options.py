@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from service.errors import ServiceError
+from service.imagery.band_order import ORDERS
 from service.imagery.patches import ReadOptions
 from service.imagery.tiff.limits import Limits
 
@@ -30,7 +31,11 @@ class Options(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    bands: Names | None = Field(None, description="Names of the file's bands, in file order, separated by commas.")
+    bands: Names | None = Field(
+        None,
+        description="Names of the file's bands, in file order, separated by commas; or a usual order: "
+        f"{', '.join(ORDERS)}.",
+    )
     boa_offset: Literal["auto", "0", "-1000"] = Field(
         "auto",
         description="Offset added to DN: auto follows the file's own tags; -1000 is for Sentinel-2 products of "

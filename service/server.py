@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import uvicorn
 
 from service import app
+from service.callers import connection
 from service.featurizer import Featurizer
 from service.metrics import Metrics
 from service.model.artifact import Artifact
@@ -48,6 +49,8 @@ async def _serve(artifact: Artifact, settings: Settings) -> int:
         app.create(featurizer, settings, metrics),
         host="0.0.0.0",
         port=settings.sagemaker_bind_to_port,
+        http=connection.within(settings.receive_timeout_s),
+        ws="none",
         log_config=None,
         access_log=False,
     )

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.answers.answer import MediaType
@@ -18,6 +18,7 @@ from service.model.artifact import STARTER
 from service.sources import S3_PREFIX
 
 SAGEMAKER_MODEL_DIR = Path("/opt/ml/model")  # where SageMaker unpacks model.tar.gz
+API_KEY = r"[!-~]{16,}"  # what a header carries as it is, and nobody guesses
 LARGEST_TRANSFORM_MB = 100  # CreateTransformJob: MaxPayloadInMB × MaxConcurrentTransforms
 
 
@@ -40,6 +41,7 @@ class Settings(BaseSettings):
     max_decoded_mb: float = Field(1000, gt=0)  #: of a file
     max_instances: int = Field(256, gt=0)  #: tiles in one request
     max_wait_s: float = Field(50, gt=0)  #: SageMaker gives up after 60 s
+    receive_timeout_s: float = Field(30, gt=0)  #: for headers; again for a body, or longer if it keeps coming
     decode_workers: int = Field(default_factory=usable_cpus, gt=0)
     decode_timeout_s: float = Field(10, gt=0)
     decode_memory_mb: int = Field(1500, gt=0)
@@ -53,6 +55,8 @@ class Settings(BaseSettings):
     )
     #: s3://bucket/prefix, separated by commas; empty: requests may name nothing in S3
     allowed_s3_prefixes: Annotated[tuple[str, ...], NoDecode] = ()
+    #: separated by commas; empty: everybody may ask, as behind SageMaker, which knows who does
+    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "text"] = Field(default_factory=lambda: "text" if sys.stderr.isatty() else "json")
 
@@ -71,6 +75,16 @@ class Settings(BaseSettings):
         if wrong := [prefix for prefix in prefixes if not re.fullmatch(S3_PREFIX, prefix)]:
             raise ValueError(f"{wrong[0]!r} is no prefix in S3: write s3://bucket/prefix, separated by commas")
         return prefixes
+
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def _as_keys(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        keys = [part.strip() for part in value.split(",") if part.strip()]
+        if not all(re.fullmatch(API_KEY, key) for key in keys):
+            raise ValueError("each key must have at least 16 characters, of visible ASCII")
+        return tuple(map(SecretStr, keys))
 
     @model_validator(mode="after")
     def _sagemaker_agrees(self) -> Self:

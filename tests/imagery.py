@@ -32,9 +32,10 @@ def geotiff(
     transform: Affine | None = PLACE,
     **options: Any,
 ) -> bytes:
-    """C × H × W as a GeoTIFF; `options` go to GDAL."""
+    """C × H × W as a GeoTIFF; `tags` and `band_tags` are metadata, other `options` go to GDAL."""
     count, height, width = values.shape
     scales, offsets = options.pop("scales", None), options.pop("offsets", None)
+    tags, band_tags = options.pop("tags", {}), options.pop("band_tags", ())
     with warnings.catch_warnings(), MemoryFile() as file:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with file.open(
@@ -50,6 +51,10 @@ def geotiff(
             dataset.write(values)
             for i, name in enumerate(names or (), start=1):
                 dataset.set_band_description(i, name)
+            if tags:
+                dataset.update_tags(**tags)
+            for i, items in enumerate(band_tags, start=1):
+                dataset.update_tags(i, **items)
             if scales:
                 dataset.scales = scales
             if offsets:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
 from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from service.bodies.reading import Reading
@@ -15,6 +17,8 @@ from service.errors import ServiceError
 from service.imagery.bands import band_at_the_end, canonical, is_band
 from service.imagery.patches import TileFile
 from service.tiles import LONGEST_ID, TileAtHand
+
+PIECE = 16_384  # bytes parsed at once
 
 
 @dataclass(frozen=True)
@@ -34,17 +38,45 @@ async def read(request: Request, reading: Reading) -> list[TileAtHand]:
     return tiles
 
 
+class _Form(MultiPartParser):
+    """Knows whether the form came to its end: one that was cut would lose its last file, and nobody would notice."""
+
+    spool_max_size = sys.maxsize  # a body is in memory as others are, whatever its type, and never on disk
+    is_complete = False
+
+    def on_end(self) -> None:
+        self.is_complete = True
+
+
 async def _parts(request: Request, max_files: int) -> list[Part]:
+    parser = _Form(request.headers, _in_pieces(request.stream()), max_files=max_files, max_fields=0)
     try:
-        async with request.form(max_files=max_files, max_fields=0) as form:
-            return [
-                Part(field, value.filename or "", await value.read())
-                for field, value in form.multi_items()
-                if isinstance(value, UploadFile)
-            ]
-    except HTTPException as error:
-        detail = f"The multipart form cannot be read ({error.detail}): send every GeoTIFF as a file of the form."
+        form = await parser.parse()
+    except MultiPartException as error:
+        detail = f"The multipart form cannot be read ({error.message}): send every GeoTIFF as a file of the form."
         raise ServiceError("bad_multipart", detail) from None
+    except UnicodeError:  # charsets are the sender's choice, and some decode nothing
+        raise ServiceError("bad_multipart", "The form's names cannot be read; write them in UTF-8.") from None
+    if not parser.is_complete:
+        raise ServiceError("bad_multipart", "The form has no closing boundary: it was cut; send all of it.")
+    return [
+        Part(_clean(field), _clean(value.filename or ""), await value.read())
+        for field, value in form.multi_items()
+        if isinstance(value, UploadFile)
+    ]
+
+
+async def _in_pieces(stream: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    """3,000 empty files fit into what arrives at once, and take 0.1 s, in which no health check is answered."""
+    async for chunk in stream:
+        for start in range(0, len(chunk), PIECE):
+            yield chunk[start : start + PIECE]
+            await asyncio.sleep(0)
+
+
+def _clean(name: str) -> str:
+    """Some charsets, UTF-7 for one, decode to halves of surrogate pairs, which no answer can hold."""
+    return name.encode(errors="replace").decode()
 
 
 def by_tile(parts: Sequence[Part], bands: Sequence[str]) -> list[TileAtHand]:

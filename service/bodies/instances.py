@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import string
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Annotated, Any, Self
@@ -21,7 +22,9 @@ from service.imagery.patches import TileFile
 from service.sources import S3_URI
 from service.tiles import LONGEST_ID, RefusedTile, TileRequest
 
-VALUES_AN_INSTANCE = 1000  # far more than it needs: an id, and a URI for each band
+MARKS_AN_INSTANCE = 80  # commas and brackets; 13 bands need 18
+ROOM_AN_INSTANCE = 4000  # bytes outside strings, spaces for the eye and numbers among them
+MOST_BANDS = 512  # of one tile
 SHAPE = 'an instance is {"id": …} with one of "image" (a GeoTIFF in base64), "s3_uri" or "bands" ({"B04": s3 URI, …})'
 
 S3Uri = Annotated[str, StringConstraints(pattern=S3_URI, max_length=1100)]
@@ -37,7 +40,7 @@ class Instance(BaseModel):
     )
     image: str | None = Field(None, description="A GeoTIFF in base64.")
     s3_uri: S3Uri | None = Field(None, description="A GeoTIFF under one of ALLOWED_S3_PREFIXES.")
-    bands: Annotated[dict[str, S3Uri], Field(min_length=1)] | None = Field(
+    bands: Annotated[dict[str, S3Uri], Field(min_length=1, max_length=MOST_BANDS)] | None = Field(
         None, description="The single-band GeoTIFF of each band, by the band's name."
     )
 
@@ -79,10 +82,9 @@ class InstanceTile:
 
 def of_json(body: bytes, reading: Reading) -> tuple[list[TileRequest], dict[str, Any]]:
     """The tiles and the options of a JSON body. Raises ServiceError empty_body, bad_json, too_many_instances."""
-    _refuse_what_takes_long(body, reading)
     if not body.strip():
         raise ServiceError("empty_body", f'The body is empty; send {{"instances": […]}}, where {SHAPE}.')
-    said = _parsed(body)
+    said = _parsed(body, reading)
     if not isinstance(said, dict) or not isinstance(said.get("instances"), list):
         raise ServiceError("bad_json", f'The body must be {{"instances": […]}}, where {SHAPE}.')
     options = said.get("options", {})
@@ -100,7 +102,8 @@ def of_json_lines(body: bytes, reading: Reading) -> list[TileRequest]:
 
     Raises ServiceError empty_body, bad_json, too_many_instances.
     """
-    _refuse_what_takes_long(body, reading)
+    if body.count(b"\n") > MARKS_AN_INSTANCE * reading.max_instances:
+        raise ServiceError("bad_json", f"The body holds far more lines than it may have instances: {SHAPE}.")
     lines = [line for line in body.split(b"\n") if line.strip()]
     if not lines:
         raise ServiceError("empty_body", f"The body has no lines; send one instance a line: {SHAPE}.")
@@ -108,22 +111,27 @@ def of_json_lines(body: bytes, reading: Reading) -> list[TileRequest]:
     return [_tile_of_line(i, line, reading) for i, line in enumerate(lines)]
 
 
-def _refuse_what_takes_long(body: bytes, reading: Reading) -> None:
-    """Parsing keeps every thread waiting, health checks too: 2 s for 25 MB of `{}`, 0.1 s if they are images."""
-    if max(body.count(b","), body.count(b"\n")) > VALUES_AN_INSTANCE * reading.max_instances:
-        raise ServiceError("bad_json", f"The body holds far more values than its instances can need: {SHAPE}.")
-
-
-def _parsed(text: bytes) -> Any:
+def _parsed(text: bytes, reading: Reading) -> Any:
+    _refuse_what_takes_long(text, reading.max_instances)
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise ServiceError("bad_json", f"This is no JSON ({error}); {SHAPE}.") from None
 
 
+def _refuse_what_takes_long(text: bytes, instances: int) -> None:
+    """Parsing keeps every thread waiting, health checks too: 10 s for 25 MB of brackets, 0.1 s if they are images."""
+    most = MARKS_AN_INSTANCE * instances
+    if text.count(b'"') <= 4 * most:
+        bare = b"".join(text.replace(rb"\\", b"").replace(rb"\"", b"").split(b'"')[::2])  # without its strings
+        if sum(map(bare.count, (b",", b"[", b"{"))) <= most and len(bare) <= ROOM_AN_INSTANCE * instances:
+            return
+    raise ServiceError("bad_json", f"The body holds far more than its instances can need: {SHAPE}.")
+
+
 def _tile_of_line(position: int, line: bytes, reading: Reading) -> TileRequest:
     try:
-        return _tile(position, _parsed(line), reading)
+        return _tile(position, _parsed(line, reading), reading)
     except ServiceError as error:
         return RefusedTile(str(position), error)
 
@@ -144,6 +152,6 @@ def _tile(position: int, said: Any, reading: Reading) -> TileRequest:
 
 def _decoded(image: str) -> bytes:
     try:
-        return base64.b64decode("".join(image.split()), validate=True)  # encoders like to break lines
+        return base64.b64decode(image.encode().translate(None, string.whitespace.encode()), validate=True)
     except ValueError:
         raise ServiceError("bad_base64", "The image is no base64 (RFC 4648, section 4, with padding).") from None

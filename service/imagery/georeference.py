@@ -3,85 +3,100 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
 from affine import Affine
+from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 from rasterio.warp import transform as reproject
 
+from service.imagery.outline import geometry, on_the_globe
 from service.imagery.patches import Caution
 
-METRES_PER_DEGREE = 111_320.0  # of longitude at the equator (WGS 84), of latitude to 0.6 % anywhere
 GSD_TOLERANCE = 1.5  # a 10 m model reads 6.7 to 15 m without a warning
+LONGEST_WKT = 8192  # characters; those of real systems have up to 4,000, and each patch of a scene repeats it
+STEPS = 16  # of an edge: what a ring is looked at with, before it is thinned
+ONCE_AROUND_M = 40_100_000  # the equator; what lies further off is no coordinate, though PROJ goes round and round
+STRAIGHT_PX = 0.1  # how far a footprint's edge may be off; nobody sees a tenth of a pixel
 WGS84 = CRS.from_epsg(4326)
 
 Window = tuple[int, int, int, int]
 
 
 def name_of(crs: CRS | None) -> str | None:
-    """ "EPSG:32633" where the reference system has a code, else its WKT."""
+    """ "EPSG:32633" where the reference system has a code, else its WKT; None without one, or with a novel for one."""
     if not crs:
         return None
     code = crs.to_epsg()
-    return f"EPSG:{code}" if code else str(crs.to_wkt())
+    name = f"EPSG:{code}" if code else str(crs.to_wkt())
+    return name if len(name) <= LONGEST_WKT else None
 
 
 def is_referenced(crs: CRS | None, transform: Affine) -> bool:
     """True if pixels can be put on a map: a map's reference system, and a transform that is finite and not the default.
 
-    A local or vertical system has no place on a map.
+    A local or vertical system has no place on a map, nor have pixels without area.
     """
     on_a_map = crs is not None and bool(crs.is_geographic or crs.is_projected)
-    return on_a_map and all(map(math.isfinite, transform)) and transform != Affine.identity()
+    has_area = all(map(math.isfinite, transform)) and transform.determinant != 0
+    return on_a_map and has_area and transform != Affine.identity()
 
 
 def footprint(crs: CRS, transform: Affine, window: Window) -> dict[str, Any] | None:
-    """GeoJSON polygon of a window in WGS 84 longitude/latitude, from its four corners, counter-clockwise (RFC 7946).
+    """GeoJSON of a window in WGS 84 longitude/latitude: its corners, and points between them where edges are curved.
 
-    `transform` maps pixel (column, row) of the tile to `crs`; `window` is column, row, width, height.
-    None where the corners have no finite place on Earth.
+    `transform` maps pixel (column, row) of the tile to `crs`; `window` is column, row, width, height. See
+    `outline` for the antimeridian and the poles. None where the window has no finite place on Earth.
     """
     column, row, width, height = window
-    corners = [(column, row), (column, row + height), (column + width, row + height), (column + width, row)]
-    xs, ys = zip(*(transform @ corner for corner in corners), strict=True)
+    corners = np.add((column, row), [(0, 0), (0, height), (width, height), (width, 0), (0, 0)])
+    shares = np.linspace(0, 1, STEPS, endpoint=False)[:, None]
+    edges = [start + shares * (end - start) for start, end in pairwise(corners)]
+    ring = _longitude_latitude(crs, transform, np.concatenate([*edges, corners[:1]]))
+    if ring is None:
+        return None
+    sides = on_the_globe(ring[[0, STEPS, 2 * STEPS]])
+    pixel = min(np.linalg.norm(np.diff(sides, axis=0), axis=1) / (height, width))
+    return geometry(ring, STEPS, STRAIGHT_PX * pixel)
+
+
+def _longitude_latitude(crs: CRS, transform: Affine, pixels: NDArray[Any]) -> NDArray[np.float64] | None:
+    """N × 2 of longitude and latitude in degrees for as many columns and rows; None if one has no place on Earth."""
+    x, y = transform @ pixels.T
     try:
-        longitudes, latitudes = reproject(crs, WGS84, xs, ys)
+        if crs.is_projected and max(abs(x).max(), abs(y).max()) * crs.linear_units_factor[1] > ONCE_AROUND_M:
+            return None
+        places = np.array(reproject(crs, WGS84, x, y)).T
     except (RasterioError, CPLE_BaseError):
         return None
-    ring = [[round(x, 7), round(y, 7)] for x, y in zip(longitudes, latitudes, strict=True)]
-    if not all(math.isfinite(x) and math.isfinite(y) and abs(x) <= 180 and abs(y) <= 90 for x, y in ring):
-        return None
-    if _signed_area(ring) < 0:
-        ring.reverse()
-    return {"type": "Polygon", "coordinates": [[*ring, ring[0]]]}
+    is_on_earth = np.isfinite(places).all() and (abs(places) <= (540, 90 + 1e-9)).all()
+    return places if is_on_earth else None
 
 
-def _signed_area(ring: list[list[float]]) -> float:
-    return sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in zip(ring, ring[1:] + ring[:1], strict=True)) / 2
+def pixel_size_m(crs: CRS | None, transform: Affine, width: int, height: int) -> float:
+    """Side of a pixel on the ground in metres: the root of its area, in the middle of the tile.
 
-
-def pixel_size_m(crs: CRS, transform: Affine) -> float:
-    """Side of a pixel on the ground in metres: the root of its area, at the tile's first corner.
-
-    Measured as lengths on the ground rather than in the projection's own units, which Web Mercator, for one,
-    stretches away from the equator. NaN where the corner has no place on Earth.
+    Measured on the ground rather than in the projection's own units, which Web Mercator, for one, stretches away from
+    the equator. NaN where that pixel has no place on Earth.
     """
-    corners = [transform @ corner for corner in ((0, 0), (1, 0), (0, 1))]
-    try:
-        longitudes, latitudes = reproject(crs, WGS84, *zip(*corners, strict=True))
-    except (RasterioError, CPLE_BaseError):
+    if crs is None or not is_referenced(crs, transform):
         return math.nan
-    x = [longitude * METRES_PER_DEGREE * math.cos(math.radians(latitudes[0])) for longitude in longitudes]
-    y = [latitude * METRES_PER_DEGREE for latitude in latitudes]
-    area = (x[1] - x[0]) * (y[2] - y[0]) - (x[2] - x[0]) * (y[1] - y[0])
-    return math.sqrt(abs(area))
+    corners = np.add((width // 2, height // 2), [(0, 0), (1, 0), (0, 1)])
+    places = _longitude_latitude(crs, transform, corners)
+    if places is None:
+        return math.nan
+    corner, right, below = on_the_globe(places)
+    across, down = right - corner, below - corner
+    area = (across @ across) * (down @ down) - (across @ down) ** 2  # squared: Lagrange's identity
+    return math.sqrt(math.sqrt(max(0.0, area)))
 
 
-def gsd_caution(crs: CRS, transform: Affine, gsd_m: float) -> list[Caution]:
-    """A warning when the pixels are much larger or smaller on the ground than those the model learnt from."""
-    size = pixel_size_m(crs, transform)
-    if math.isnan(size) or gsd_m / GSD_TOLERANCE <= size <= gsd_m * GSD_TOLERANCE:
+def gsd_caution(pixel_m: float, gsd_m: float) -> list[Caution]:
+    """A warning when pixels are much larger or smaller on the ground than those the model learnt from."""
+    if math.isnan(pixel_m) or gsd_m / GSD_TOLERANCE <= pixel_m <= gsd_m * GSD_TOLERANCE:
         return []
-    return [Caution("gsd_mismatch", f"Pixels are {size:.3g} m wide; the model learnt from {gsd_m:g} m.")]
+    return [Caution("gsd_mismatch", f"Pixels are {pixel_m:.3g} m wide; the model learnt from {gsd_m:g} m.")]

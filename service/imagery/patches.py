@@ -25,7 +25,7 @@ class InputSpec:
 class ReadOptions:
     """What a caller may say about a file that does not say it itself."""
 
-    bands: tuple[str, ...] | None = None  #: names of the file's bands, in file order
+    bands: tuple[str, ...] | None = None  #: names of the file's bands, in file order, or one of `ORDERS`
     boa_offset: int | None = None  #: added to DN; None follows the file's own tags
     scale: float | None = None  #: factor from file values to DN; None follows type and tags
     require_geo: bool = False  #: refuse a tile without a footprint
@@ -67,7 +67,7 @@ class PatchFacts:
     valid_fraction: float  #: share of pixels that hold data, 0–1
     crs: str | None  #: "EPSG:32633", or the file's own WKT where it has no code
     transform: tuple[float, ...] | None  #: affine of the patch: a, b, c, d, e, f
-    footprint: dict[str, Any] | None  #: GeoJSON polygon, WGS 84 longitude/latitude
+    footprint: dict[str, Any] | None  #: GeoJSON Polygon or MultiPolygon, WGS 84 longitude/latitude
     radiometry: Radiometry
     warnings: tuple[Caution, ...]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -48,8 +49,15 @@ def stack(rasters: Sequence[Raster]) -> Raster:
         transform=finest.transform,
         scale=finest.scale,
         offset=finest.offset,
-        cautions=finest.cautions,
+        cautions=tuple(dict.fromkeys(chain.from_iterable(raster.cautions for raster in rasters)))
+        + _coarse(rasters, finest),
     )
+
+
+def _coarse(rasters: Sequence[Raster], finest: Raster) -> tuple[Caution, ...]:
+    count = sum(raster.valid.shape != finest.valid.shape for raster in rasters)
+    detail = f"{count} of {len(rasters)} bands are coarser than the finest and were resampled to its pixels."
+    return (Caution("bands_resampled", detail),) if count else ()
 
 
 def _same_ground(one: Raster, other: Raster) -> bool:
@@ -77,7 +85,7 @@ def _resample(raster: Raster, height: int, width: int) -> tuple[NDArray[Any], ND
     whole = _resized(valid.astype(np.float32), height, width, Image.Resampling.BILINEAR) > 0.999
     if np.issubdtype(band.dtype, np.integer):
         limits = np.iinfo(band.dtype)
-        resized = np.clip(np.rint(resized), limits.min, limits.max)
+        resized = np.clip(np.rint(resized.astype(np.float64)), limits.min, limits.max)
     return resized.astype(band.dtype)[None], whole
 
 

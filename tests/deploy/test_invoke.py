@@ -73,7 +73,7 @@ def test_people_see_the_likeliest_labels_the_place_and_the_warnings() -> None:
     records = [
         {
             "id": "scene", "probabilities": {"field": share, "town": 0.5, "sea": None}, "groups": {"Water": 0.01},
-            "labels": ["field"], "footprint": {"coordinates": [ring]},
+            "labels": ["field"], "footprint": {"type": "Polygon", "coordinates": [ring]},
             "warnings": [{"code": "gsd_mismatch", "message": "20 m"}],
         }
         for share in (1.0, 0.8)
@@ -90,6 +90,12 @@ def test_people_see_the_likeliest_labels_the_place_and_the_warnings() -> None:
         "",
         "b: not_a_tiff: Send a GeoTIFF.",
     ]
+
+
+def test_a_place_at_the_antimeridian_is_on_one_of_its_sides() -> None:
+    west, east = ([[[x, 10.0], [x + 1, 10.0], [x + 1, 11.0], [x, 11.0], [x, 10.0]]] for x in (179.0, -180.0))
+    footprint = {"type": "MultiPolygon", "coordinates": [west, east]}
+    assert telling.place([{"footprint": footprint}]) == ", 10.5000° N 179.5000° E"
 
 
 def test_an_endpoint_in_real_time_answers_people_and_programs(

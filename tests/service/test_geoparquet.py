@@ -80,7 +80,7 @@ def test_its_metadata_are_those_of_geoparquet_1_1(service: Service) -> None:
     geo = json.loads(table.schema.metadata[b"geo"])
     assert geo["version"] == "1.1.0"
     column = geo["columns"][geo["primary_column"]]
-    assert (column["encoding"], column["geometry_types"]) == ("WKB", ["Polygon"])
+    assert (column["encoding"], column["geometry_types"]) == ("WKB", ["Polygon", "MultiPolygon"])
     assert "crs" not in column  # that is OGC:CRS84, longitude before latitude
     assert table.schema.field(geo["primary_column"]).type == pa.binary()
     for corner, (box, name) in column["covering"]["bbox"].items():
@@ -93,6 +93,17 @@ def test_its_metadata_are_those_of_geoparquet_1_1(service: Service) -> None:
     assert x * v - y * u > 0  # counter-clockwise, as it says
     assert 13 < ring[0, 0] < 14
     assert 48 < ring[0, 1] < 49
+
+
+def test_a_footprint_in_two_parts_is_a_multipolygon_with_a_box_around_both() -> None:
+    west, east = ([[[x, 0.0], [x + 1, 0.0], [x + 1, 2.0], [x, 0.0]]] for x in (179.0, -180.0))
+    record = {"id": "a", "footprint": {"type": "MultiPolygon", "coordinates": [west, east]}}
+    (row,) = geoparquet.table([record], {}, geoparquet.schema(None, (), ())).to_pylist()
+    assert struct.unpack_from("<BII", row["geometry"]) == (1, 6, 2)
+    size = 13 + 16 * 4
+    parts = [row["geometry"][9 + i * size : 9 + (i + 1) * size] for i in (0, 1)]
+    assert [polygon(part) for part in parts] == [west[0], east[0]]
+    assert list(row["bbox"].values()) == [-180, 0, 180, 2]
 
 
 def test_nulls_stay_null_and_a_refused_tile_is_a_row_among_the_others(service: Service) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import struct
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from service.imagery.decoding import pool as decode
 from service.imagery.errors import ImageryError
+from service.imagery.outline import well_known_binary
 from service.imagery.patches import InputSpec, ReadOptions, TileFile
 
 AT_ONCE = 64  # names between two looks at what is done
@@ -47,9 +47,5 @@ def decode_all(
 
 
 def wkb(footprint: dict[str, Any] | None) -> bytes | None:
-    """A GeoJSON polygon as well-known binary (OGC 06-103r4, section 8): little-endian, one ring."""
-    if footprint is None:
-        return None
-    ring = footprint["coordinates"][0]
-    polygon, rings = 3, 1
-    return struct.pack(f"<BIII{2 * len(ring)}d", 1, polygon, rings, len(ring), *(value for xy in ring for value in xy))
+    """A footprint in GeoJSON as well-known binary."""
+    return well_known_binary(footprint) if footprint else None

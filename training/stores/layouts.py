@@ -16,9 +16,9 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
+from service.imagery.geotiff import read_band
 from service.imagery.patches import ReadOptions, TileFile
 from service.imagery.raster import Raster
-from service.imagery.reader import read_band
 
 REMEMBERED = 64  # layouts for each size of file; BigEarthNet has one for each UTM zone
 _ASCII, _SHORT, _LONG, _DOUBLE = 2, 3, 4, 12  # types of TIFF 6.0, section 2
@@ -26,7 +26,7 @@ _COMPRESSION, _OFFSETS, _COUNTS, _TIE_POINT, _NODATA = 259, 273, 279, 33922, 421
 
 
 class BandReader:
-    """Reads band files as `service.imagery.reader.read_band` does, and remembers how they are laid out."""
+    """Reads band files as `service.imagery.geotiff.read_band` does, and remembers how they are laid out."""
 
     def __init__(self) -> None:
         self._known: dict[int, list[_Layout]] = {}

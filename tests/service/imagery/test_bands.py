@@ -1,22 +1,40 @@
 from __future__ import annotations
 
+import json
 from io import BytesIO
 
 import numpy as np
 import pytest
+from affine import Affine
 from PIL import Image
 from rasterio.io import MemoryFile
 
+from service.imagery.band_order import ORDERS
 from service.imagery.bands import band_at_the_end, canonical, is_band
 from service.imagery.errors import ImageryError
-from service.imagery.patches import ReadOptions, TileFile
+from service.imagery.patches import InputSpec, ReadOptions, TileFile
 from service.imagery.reader import read_tile
 from tests.imagery import PLACE, RGB, UTM_33N, codes, geotiff, read, reflectance, refused
+
+LANDSAT = "LC08_L2SP_190027_20200613_SR_B4"
 
 
 @pytest.mark.parametrize(
     ("name", "band"),
-    [("B4", "B04"), ("b04", "B04"), (" Red ", "B04"), ("B8A", "B8A"), ("b8a", "B8A"), ("B12", "B12"), ("vv", "VV")],
+    [
+        *(
+            ("B4", "B04"),
+            ("b04", "B04"),
+            (" Red ", "B04"),
+            ("B8A", "B8A"),
+            ("b8a", "B8A"),
+            ("B12", "B12"),
+            ("vv", "VV"),
+        ),
+        *(("nir08", "B8A"), ("rededge075", "B06"), ("swir22", "B12"), ("rededge", "REDEDGE")),
+        *(("B4, central wavelength 665 nm", "B04"), ("T33UUP_20200613T101031_B8A_20m", "B8A")),
+        *(("S2A_MSIL2A_20170613T101031_87_48_B04", "B04"), ("SR_B4", "SR_B4"), (LANDSAT, LANDSAT)),
+    ],
 )
 def test_spellings_of_a_band_become_one(name: str, band: str) -> None:
     assert canonical(name) == band
@@ -28,6 +46,10 @@ def test_spellings_of_a_band_become_one(name: str, band: str) -> None:
         ("S2A_MSIL2A_20170613T101031_87_48_B04.tif", ("S2A_MSIL2A_20170613T101031_87_48", "B04")),
         ("field-b8a.TIFF", ("field", "B8A")),
         ("B02.tif", ("", "B02")),
+        ("T33UUP_20200613T101031_B05_20m.tif", ("T33UUP_20200613T101031", "B05")),
+        ("LE07_L1TP_190027_20200613_B4.TIF", None),
+        ("from/LC08_L2SP_190027_20200613_SR_B5.TIF", None),
+        ("HLS.L30.T33UUP.2020165T095031.v2.0.B05.tif", None),
         ("S2A_MSIL2A_20170613T101031_87_48.tif", None),
         ("AB04.tif", None),
         ("patch_B13.tif", None),
@@ -57,6 +79,107 @@ def test_named_bands_are_put_in_the_models_order(names: list[str]) -> None:
 def test_three_bands_without_names_are_taken_in_order_with_a_warning() -> None:
     (patch,) = read(geotiff(reflectance()))
     assert "band_order_assumed" in codes(patch)
+
+
+def test_three_bands_without_names_are_red_green_and_blue_in_whatever_order_the_model_reads() -> None:
+    values = reflectance()
+    (patch,) = read(geotiff(values), InputSpec(("B02", "B03", "B04"), 120, 10, 2000))
+    (expected,) = read(geotiff(values))
+    assert np.array_equal(patch.pixels, expected.pixels[..., ::-1])
+    assert "band_order_assumed" in codes(patch)
+
+
+def test_bands_are_found_by_the_files_metadata() -> None:
+    values = reflectance(bands=4)
+    (expected,) = read(geotiff(values[[2, 1, 0]], names=RGB.bands))
+    names = ["blue", "green", "red", "nir"]
+    items = [{"common_name": name, "name": f"B{i}"} for i, name in enumerate(names)]
+    for data in (
+        geotiff(values, band_tags=items),
+        geotiff(values, tags={"eo:bands": json.dumps(items)}),
+        geotiff(values, band_tags=[{"band_name": name} for name in ("B02", "B03", "B04", "B08")]),
+    ):
+        (patch,) = read(data)
+        assert np.array_equal(patch.pixels, expected.pixels)
+        assert codes(patch) == []
+
+
+def test_what_names_a_band_first_is_its_description_then_its_tag_then_its_colour() -> None:
+    values = np.stack([np.full((120, 120), value, np.uint8) for value in (50, 90, 130)])
+    items = [{"common_name": name} for name in ("blue", "red", "green")]
+    with MemoryFile(geotiff(values, band_tags=items)) as file, file.open() as dataset:
+        assert [colour.name for colour in dataset.colorinterp] == ["red", "green", "blue"]
+    assert read(geotiff(values, band_tags=items))[0].pixels[0, 0].tolist() == [90, 130, 50]
+    assert read(geotiff(values, names=["B03", "B02", "B04"]))[0].pixels[0, 0].tolist() == [130, 50, 90]
+
+
+def test_a_file_whose_tags_name_other_bands_is_refused() -> None:
+    data = geotiff(reflectance(), band_tags=[{"common_name": name} for name in ("nir", "red", "green")])
+    assert refused(data) == "band_mapping_required"
+
+
+def test_an_image_of_other_colours_is_not_taken_for_the_models_bands() -> None:
+    data = geotiff(np.full((3, 120, 120), 90, np.uint8), photometric="RGB")
+    infrared = InputSpec(("B08", "B04", "B03"), 120, 10, 2000)
+    with pytest.raises(ImageryError) as error:
+        read(data, infrared)
+    assert error.value.code == "band_mapping_required"
+    assert codes(read(data, infrared, bands=("cir",))[0]) == []
+
+
+@pytest.mark.parametrize("name", ["SR_B{}", "LC08_L2SP_190027_20200613_SR_B{}", "B1{}0", "TOA B{}"])
+def test_another_sensors_band_numbers_are_not_guessed_at(name: str) -> None:
+    assert refused(geotiff(reflectance(), names=[name.format(i) for i in (4, 3, 2)])) == "band_mapping_required"
+
+
+@pytest.mark.parametrize(("metres", "warned"), [(10, False), (20, False), (30, True)])
+def test_band_numbers_on_landsats_pixels_are_warned_of(metres: int, warned: bool) -> None:
+    place = Affine(metres, 0, PLACE.c, 0, -metres, PLACE.f)
+    for names, is_numbered in ((["B4", "B3", "B2"], True), (["red", "green", "blue"], False)):
+        (patch,) = read(geotiff(reflectance(), names=names, transform=place))
+        assert ("band_numbers_assumed" in codes(patch)) is (warned and is_numbered)
+
+
+def test_numbers_that_may_only_count_the_bands_are_warned_of() -> None:
+    for names, warned in ((["b1", "b2", "b3", "b4"], True), (["B4", "B3", "B2", "B8"], False)):
+        (patch,) = read(geotiff(reflectance(bands=4), names=names))
+        assert ("band_numbers_assumed" in codes(patch)) is warned
+
+
+def test_a_usual_order_can_be_said_by_its_name() -> None:
+    values = reflectance(bands=13)
+    twelve = InputSpec(ORDERS["sentinel-2-l2a"], 120, 10, 2000)
+    for name, order in ORDERS.items():
+        said = values[: len(order)]
+        spec = twelve if set(twelve.bands) <= set(order) else RGB
+        if set(spec.bands) <= set(order):
+            (patch,) = read(geotiff(said), spec, bands=(name,))
+            (expected,) = read(geotiff(said), spec, bands=order)
+            assert np.array_equal(patch.pixels, expected.pixels)
+            assert codes(patch) == []
+    assert len(ORDERS["sentinel-2-l1c"]) == len(ORDERS["eurosat"]) == 13
+    assert len(ORDERS["sentinel-2-l2a"]) == 12
+
+
+def test_a_refusal_suggests_the_orders_that_fit() -> None:
+    with pytest.raises(ImageryError, match="bands=sentinel-2-l1c and bands=eurosat"):
+        read(geotiff(reflectance(bands=13)))
+    with pytest.raises(ImageryError, match="bands=rgbnir and bands=naip and bands=bgrnir"):
+        read(geotiff(reflectance(bands=4)))
+
+
+def test_all_bands_but_alpha_may_be_named_and_what_is_named_a_band_masks_nothing() -> None:
+    values = np.full((4, 120, 120), 90, np.uint8)
+    values[3, :40] = 0
+    data = geotiff(values, photometric="RGB", alpha="YES")
+    for said, share in (("rgb", 2 / 3), ("red,green,blue,alpha", 2 / 3), ("naip", 1)):
+        (patch,) = read(data, bands=tuple(said.split(",")))
+        assert patch.facts.valid_fraction == pytest.approx(share)
+
+
+def test_what_a_file_calls_its_bands_is_quoted_in_short() -> None:
+    (patch,) = read(geotiff(reflectance(), names=["x" * 5000, "y" * 5000, "z" * 5000]))
+    assert len(patch.facts.warnings[0].message) < 200
 
 
 @pytest.mark.parametrize("names", [["B08", "B04", "B03"], ["nir", "red", "green"]])

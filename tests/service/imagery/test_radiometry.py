@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from service.imagery.patches import InputSpec
 from tests.imagery import codes, geotiff, read, reflectance, refused
 
 
@@ -83,3 +84,63 @@ def test_the_sentinel_2_offset_is_suspected_aloud_and_corrected_only_when_said()
     assert np.array_equal(corrected.pixels, read(geotiff(dn))[0].pixels)
     assert "boa_offset_suspected" not in codes(corrected)
     assert "boa_offset_suspected" not in codes(read(stored, boa_offset=0)[0])
+
+
+def test_numbers_of_32_bits_and_halves_of_a_float_are_read() -> None:
+    dn = reflectance()
+    (expected,) = read(geotiff(dn))
+    for dtype in (np.int16, np.uint32, np.int32):
+        assert np.array_equal(read(geotiff(dn.astype(dtype)))[0].pixels, expected.pixels)
+    (halves,) = read(geotiff((dn / 10_000).astype(np.float32), NBITS=16))
+    assert np.abs(halves.pixels.astype(int) - expected.pixels).max() <= 1
+    for dtype in (np.int8, np.int64, np.uint64, np.complex64):
+        assert refused(geotiff((dn // 20).astype(dtype))) == "unsupported_dtype"
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 7])
+def test_a_drawing_of_few_bits_is_no_imagery(bits: int) -> None:
+    assert refused(geotiff(np.ones((3, 120, 120), np.uint8), NBITS=bits)) == "unsupported_dtype"
+
+
+def test_tags_that_do_not_lead_to_reflectance_are_refused_unless_the_scale_is_said() -> None:
+    dn = reflectance()
+    percent = geotiff(dn, scales=[0.01] * 3)
+    assert refused(percent) == "scale_ambiguous"
+    assert np.array_equal(read(percent, scale=1.0)[0].pixels, read(geotiff(dn))[0].pixels)
+    assert refused(geotiff(dn, scales=[1e-300] * 3, offsets=[1e300] * 3)) == "scale_ambiguous"
+    assert refused(geotiff(np.full((3, 120, 120), 9, np.uint8), offsets=[4] * 3)) == "scale_ambiguous"
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_pixels_as_bright_as_can_be_are_warned_of_if_most_are(dtype: type) -> None:
+    values = np.full((3, 120, 120), np.iinfo(dtype).max, dtype)
+    assert "saturated" in codes(read(geotiff(values))[0])
+    values[:, :, 59:] = 90
+    assert "saturated" not in codes(read(geotiff(values))[0])
+    assert "saturated" in codes(read(geotiff(values, nodata=90))[0])  # of the pixels that hold data
+
+
+def test_8_bit_pixels_in_wider_numbers_are_suspected_aloud() -> None:
+    photo = reflectance() // 10
+    assert "eight_bits_suspected" in codes(read(geotiff(photo))[0])
+    assert "eight_bits_suspected" not in codes(read(geotiff(photo.astype(np.uint8)))[0])
+    for said in ({"scales": [0.001] * 3}, {"scales": [0.0001] * 3}):
+        assert "eight_bits_suspected" not in codes(read(geotiff(photo, **said))[0])
+    assert "eight_bits_suspected" not in codes(read(geotiff((photo / 10_000).astype(np.float32)))[0])
+    photo[:, :60] = 65535
+    assert "eight_bits_suspected" not in codes(read(geotiff(photo))[0])
+    assert "eight_bits_suspected" in codes(read(geotiff(photo, nodata=65535))[0])
+
+
+def test_pixels_without_data_count_in_no_statistic() -> None:
+    stored = reflectance() + np.uint16(1000)
+    stored[:, :60] = 0
+    assert "boa_offset_suspected" not in codes(read(geotiff(stored))[0])
+    assert "boa_offset_suspected" in codes(read(geotiff(stored, nodata=0))[0])
+
+
+def test_the_offset_is_looked_for_where_ground_is_dark() -> None:
+    stored = reflectance() + np.uint16(1000)
+    names = ["VV", "VH", "B08"]
+    (patch,) = read(geotiff(stored, names=names), InputSpec(tuple(names), 120, 10, 10_000))
+    assert "boa_offset_suspected" not in codes(patch)

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+from io import BytesIO
+
 import numpy as np
 import pytest
 from affine import Affine
+from PIL import Image
 
 from service.imagery.errors import ImageryError
-from service.imagery.patches import ReadOptions, TileFile
+from service.imagery.patches import InputSpec, ReadOptions, TileFile
 from service.imagery.reader import read_tile
-from tests.imagery import PLACE, RGB, geotiff, read, reflectance
+from tests.imagery import PLACE, RGB, codes, geotiff, read, reflectance
 
 
 def test_band_files_make_one_tile_and_coarser_ones_are_resampled() -> None:
@@ -18,6 +21,8 @@ def test_band_files_make_one_tile_and_coarser_ones_are_resampled() -> None:
     (expected,) = read(geotiff(values))
     assert np.array_equal(patch.pixels[..., :2], expected.pixels[..., :2])
     assert patch.pixels.shape == (120, 120, 3)
+    assert "bands_resampled" in codes(patch)
+    assert "bands_resampled" not in codes(expected)
     same, smoother = expected.pixels[..., 2].ravel(), patch.pixels[..., 2].ravel()
     assert np.corrcoef(same, smoother)[0, 1] > 0.97
 
@@ -61,3 +66,29 @@ def test_band_files_that_do_not_belong_together_are_refused(change: dict[str, by
     with pytest.raises(ImageryError) as error:
         read_tile([TileFile(data, band) for band, data in files.items() if data], RGB, ReadOptions())
     assert error.value.code == code
+
+
+def test_a_form_of_three_resolutions_has_the_pixels_of_the_finest() -> None:
+    values = reflectance()
+    spec = InputSpec(("B02", "B05", "B01"), 120, 10, 2000)
+    files = [
+        TileFile(
+            geotiff(values[:1, ::step, ::step], transform=Affine(10 * step, 0, PLACE.c, 0, -10 * step, PLACE.f)), band
+        )
+        for band, step in (("B01", 6), ("B02", 1), ("B05", 2))
+    ]
+    (patch,) = read_tile(files, spec, ReadOptions())
+    assert patch.pixels.shape == (120, 120, 3)
+    assert np.array_equal(patch.pixels[..., 0], read(geotiff(values))[0].pixels[..., 0])
+    assert patch.valid.all()
+    (caution,) = [warning for warning in patch.facts.warnings if warning.code == "bands_resampled"]
+    assert caution.message.startswith("2 of 3 bands")
+
+
+def test_what_is_odd_about_any_band_file_is_said() -> None:
+    pages = BytesIO()
+    first, second = (Image.fromarray(np.full((120, 120), grey, np.uint16)) for grey in (500, 900))
+    first.save(pages, "TIFF", save_all=True, append_images=[second])
+    plain = geotiff(reflectance(bands=1), crs=None, transform=None)
+    files = [TileFile(plain, "B04"), TileFile(plain, "B03"), TileFile(pages.getvalue(), "B02")]
+    assert codes(read_tile(files, RGB, ReadOptions())[0]).count("first_image_only") == 1

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from affine import Affine
 
-from service.imagery import reader
+from service.imagery.errors import ImageryError
+from service.imagery.geotiff import read_band
 from service.imagery.patches import ReadOptions, TileFile
 from service.imagery.raster import Raster
-from service.imagery.reader import read_band
 from tests.imagery import geotiff
 from training.stores import layouts
 from training.stores.layouts import BandReader
@@ -94,7 +94,7 @@ def test_a_file_that_differs_in_anything_else_is_opened(opened: list[bytes]) -> 
 def test_a_broken_file_is_refused_after_a_whole_one_of_its_layout() -> None:
     read = BandReader()
     read(TileFile(band(0), "B01"), OPTIONS)
-    with pytest.raises(reader.ImageryError, match="ends before"):
+    with pytest.raises(ImageryError, match="ends before"):
         read(TileFile(band(1)[:-40], "B01"), OPTIONS)
 
 

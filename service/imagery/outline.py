@@ -1,0 +1,149 @@
+"""A ring on the globe as GeoJSON: cut at the antimeridian, led round the poles (RFC 7946, sections 3.1.6 and 3.1.9).
+
+The package `antimeridian` (0.4.9) agrees where no pole is near; it takes a ring that runs clockwise around the South
+Pole for the rest of the world, and cuts a notch of up to 8 % into one with a corner at a pole.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from itertools import chain, pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+EARTH_RADIUS_M = 6_371_007.0  # of the sphere with the area of WGS 84; lengths are right to 0.6 %
+DIGITS = 7  # of a degree: a centimetre
+LARGEST_TURN = 360.0  # degrees of longitude; what goes on is not on one Earth
+AT_THE_POLE = 90 - 1e-9
+SMALLEST_AREA = 1e-13  # square degrees: a tenth of the square of 3 cm
+
+Point = tuple[float, float]
+
+
+def on_the_globe(places: NDArray[np.float64]) -> NDArray[np.float64]:
+    """N × 3, metres from the centre of the Earth, for N × 2 of longitude and latitude in degrees.
+
+    Distances between such points know no antimeridian and no poles.
+    """
+    longitude, latitude = np.radians(places.T)
+    across = np.cos(latitude)
+    axes = [across * np.cos(longitude), across * np.sin(longitude), np.sin(latitude)]
+    return EARTH_RADIUS_M * np.stack(axes, axis=1)
+
+
+def geometry(ring: NDArray[np.float64], steps: int, tolerance_m: float) -> dict[str, Any] | None:
+    """A Polygon, or a MultiPolygon of what lies on both sides of the antimeridian; counter-clockwise.
+
+    `ring` is closed, N × 2 of longitude and latitude in degrees, with `steps` steps to an edge, each much shorter than
+    half the Earth; those are left out that straight lines are within `tolerance_m` metres of. A ring around a pole
+    covers it. None for a ring without an area.
+    """
+    ring = _unwound(ring)
+    if np.ptp(ring[:, 0]) > LARGEST_TURN + 1e-6:
+        return None
+    points = _with_poles(_thinned(ring, steps, tolerance_m))
+    laps = round((points[-1][0] - points[0][0]) / 360)
+    if laps:
+        pieces = [_between_antimeridians(_over_the_pole(points, laps))]
+    elif abs(ring[:, 0]).max() <= 180:
+        pieces = [points[:-1]]
+    else:
+        turns = ([(x + by, y) for x, y in points[:-1]] for by in (-360, 0, 360))
+        pieces = [_between_antimeridians(turn) for turn in turns]
+    rings = [[_closed(piece)] for piece in pieces if abs(_signed_area(piece)) > SMALLEST_AREA]
+    if not rings:
+        return None
+    if len(rings) == 1:
+        return {"type": "Polygon", "coordinates": rings[0]}
+    return {"type": "MultiPolygon", "coordinates": rings}
+
+
+def _unwound(ring: NDArray[np.float64]) -> NDArray[np.float64]:
+    """With longitudes that go on where they would jump by 360 degrees; the first is between -180 and 180."""
+    longitude, is_pole = ring[:-1, 0].copy(), abs(ring[:-1, 1]) > AT_THE_POLE
+    # Every longitude is the pole's, so the one before will do. An edge along a pole is one of degrees: it has its own.
+    is_corner = is_pole & ~np.roll(is_pole, 1) & ~np.roll(is_pole, -1)
+    longitude[is_corner] = np.roll(longitude, 1)[is_corner]
+    longitude = np.unwrap([*longitude, longitude[0]], period=360)
+    longitude -= 360 * np.floor((longitude[0] + 180) / 360)
+    return np.stack([longitude, ring[:, 1]], axis=1)
+
+
+def polygons(footprint: dict[str, Any]) -> list[list[list[list[float]]]]:
+    """The rings of each polygon of a Polygon or MultiPolygon."""
+    coordinates: list[Any] = footprint["coordinates"]
+    return [coordinates] if footprint["type"] == "Polygon" else coordinates
+
+
+def well_known_binary(footprint: dict[str, Any]) -> bytes:
+    """A Polygon or MultiPolygon as little-endian WKB (OGC 06-103r4, section 8)."""
+    parts = [_wkb_of_polygon(rings) for rings in polygons(footprint)]
+    return parts[0] if footprint["type"] == "Polygon" else struct.pack("<BII", 1, 6, len(parts)) + b"".join(parts)
+
+
+def _wkb_of_polygon(rings: list[list[list[float]]]) -> bytes:
+    head = struct.pack("<BII", 1, 3, len(rings))
+    return head + b"".join(struct.pack(f"<I{2 * len(ring)}d", len(ring), *chain.from_iterable(ring)) for ring in rings)
+
+
+def _thinned(ring: NDArray[np.float64], steps: int, tolerance_m: float) -> NDArray[np.float64]:
+    """As few points an edge as will do, the corners among them."""
+    every = np.arange(len(ring))
+    for step in (steps // parts for parts in (1, 2, 4, 8) if parts < steps):
+        kept = every[::step]
+        straight = np.stack([np.interp(every, kept, ring[kept, i]) for i in (0, 1)], axis=1)
+        if np.linalg.norm(on_the_globe(straight) - on_the_globe(ring), axis=1).max() <= tolerance_m:
+            return ring[kept]
+    return ring
+
+
+def _with_poles(ring: NDArray[np.float64]) -> list[Point]:
+    """A corner at a pole is as wide as the longitudes that meet there."""
+    points: list[Point] = [(float(x), float(y)) for x, y in ring]
+    wide = []
+    for point, (following, _) in pairwise(points):
+        wide.append(point)
+        if abs(point[1]) > AT_THE_POLE and point[0] != following:
+            wide.append((following, point[1]))
+    return [*wide, points[-1]]
+
+
+def _over_the_pole(points: list[Point], laps: int) -> list[Point]:
+    """A ring around a pole as the land between it and the pole, for more than one turn of the Earth."""
+    pole = math.copysign(90.0, sum(y for _, y in points))
+    along = [(x + 360 * laps * lap, y) for lap in (-1, 0, 1) for x, y in points[:-1]]
+    return [*along, (along[-1][0], pole), (along[0][0], pole)]
+
+
+def _between_antimeridians(ring: list[Point]) -> list[Point]:
+    """The part of an open ring from -180 to 180 degrees of longitude (Sutherland and Hodgman 1974)."""
+    for bound, inwards in ((-180.0, 1), (180.0, -1)):
+        kept: list[Point] = []
+        for (x0, y0), (x1, y1) in pairwise([*ring, *ring[:1]]):
+            is_in, is_next_in = (x0 - bound) * inwards >= 0, (x1 - bound) * inwards >= 0
+            if is_in:
+                kept.append((x0, y0))
+            if is_in != is_next_in:
+                kept.append((bound, y0 + (y1 - y0) * (bound - x0) / (x1 - x0)))
+        ring = kept
+    return ring
+
+
+def _closed(ring: list[Point]) -> list[list[float]]:
+    if _signed_area(ring) < 0:
+        ring = ring[::-1]
+    rounded = [[round(x, DIGITS), round(min(90.0, max(-90.0, y)), DIGITS)] for x, y in ring]
+    rounded = [point for before, point in zip([rounded[-1], *rounded], rounded, strict=False) if point != before]
+    return [*rounded, rounded[0]]
+
+
+def _signed_area(ring: list[Point]) -> float:
+    """In square degrees; over 0 if the ring turns counter-clockwise."""
+    if not ring:
+        return 0.0
+    west, south = ring[0]  # numbers near 0 lose nothing
+    near = [(x - west, y - south) for x, y in ring]
+    return sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in pairwise([*near, near[0]])) / 2
