@@ -41,7 +41,11 @@ def collected(shared_data: Path) -> Iterator[Case]:
 def corpus(canary: Canary, mutations: int) -> Iterator[Case]:
     """Every class; of mutated good files this many, always the same."""
     from tests.corpus import codecs, formats, leading_elsewhere, mutated, sizes, structures, values
+    from tests.oddities import oddities
 
+    for name, data, options in oddities():
+        said = {key: ",".join(value) if key == "bands" else str(value) for key, value in options.items()}
+        yield Case("odd and good", name, data, (OK,), said)
     yield from formats.cases(canary)
     yield from structures.cases()
     yield from sizes.cases()
