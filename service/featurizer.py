@@ -23,6 +23,7 @@ from service.imagery.patches import PatchFacts, ReadOptions
 from service.metrics import Metrics
 from service.model import engine as engines
 from service.model.artifact import Artifact
+from service.pixels import PixelRoom
 from service.settings import Settings
 from service.tiles import TileAtHand, TileRequest
 
@@ -71,7 +72,7 @@ class Featurizer:
         self._engine = Batcher(metrics)
         self.in_flight = 0  #: requests being answered
         metrics.in_flight.set_function(lambda: self.in_flight)
-        self._decoding = 0  # tiles that are fetched, wait for a decode process or are in one
+        self._decoding = 0  # patches of tiles that are fetched, wait for a decode process or are in one
         self._worked_at = -WORKS_FOR_S
         self.status: Literal["loading", "ready", "draining"] = "loading"
         self.engine_name = ""
@@ -111,7 +112,8 @@ class Featurizer:
         await self._engine.close()
 
     async def _test(self) -> None:
-        await self.predict_tile(TileAtHand("self-test", self_test.tile(self._spec)), ReadOptions(), False)
+        tile, options = TileAtHand("self-test", self_test.tile(self._spec)), ReadOptions()
+        await self._predict_tile(tile, options, False, PixelRoom(options.limits.max_pixels))
 
     @contextmanager
     def answering(self) -> Iterator[None]:
@@ -121,6 +123,15 @@ class Featurizer:
             yield
         finally:
             self.in_flight -= 1
+
+    @contextmanager
+    def _on_the_way(self, patches: int) -> Iterator[None]:
+        """Around what comes before the engine's queue."""
+        self._decoding += patches
+        try:
+            yield
+        finally:
+            self._decoding -= patches
 
     def raise_unless_ready(self) -> None:
         """Raises ServiceError loading or draining."""
@@ -150,13 +161,16 @@ class Featurizer:
 
     async def predict(self, tiles: Sequence[TileRequest], options: ReadOptions, tokens: bool) -> list[TileResult]:
         """What came of each tile, in order; one that is refused does not stop the others."""
-        done = await asyncio.gather(*(self._predict_or_refuse(tile, options, tokens) for tile in tiles))
+        room = PixelRoom(options.limits.max_pixels)
+        done = await asyncio.gather(*(self._predict_or_refuse(tile, options, tokens, room) for tile in tiles))
         self._metrics.patches.inc(sum(len(result) for result in done if not isinstance(result, Refusal)))
         return done
 
-    async def _predict_or_refuse(self, tile: TileRequest, options: ReadOptions, tokens: bool) -> TileResult:
+    async def _predict_or_refuse(
+        self, tile: TileRequest, options: ReadOptions, tokens: bool, room: PixelRoom
+    ) -> TileResult:
         try:
-            return await self.predict_tile(tile, options, tokens)
+            return await self._predict_tile(tile, options, tokens, room)
         except ImageryError as error:
             refusal = ServiceError.of(error)
         except ServiceError as error:
@@ -166,17 +180,20 @@ class Featurizer:
         self._metrics.refused_tiles.labels(refusal.code).inc()
         return Refusal(tile.id, refusal)
 
-    async def predict_tile(self, tile: TileRequest, options: ReadOptions, tokens: bool) -> list[Prediction]:
+    async def _predict_tile(
+        self, tile: TileRequest, options: ReadOptions, tokens: bool, room: PixelRoom
+    ) -> list[Prediction]:
         """Predictions of one tile's patches. Raises ImageryError and ServiceError."""
-        self._decoding += 1
+        with self._on_the_way(1):
+            files = await tile.load()
+        patches = room.take(self._pool.headers(files, options.limits), self._spec.patch_px)
         try:
-            decoded = await self._pool.decode(await tile.load(), options)
+            with self._on_the_way(patches):
+                decoded = await self._pool.decode(files, options)
         except QueueFull:
             raise self._queue_full() from None
         except PoolBroken:
             raise ServiceError("engine_failed", "Decoding has broken down; try again.", retry_after_s=30) from None
-        finally:
-            self._decoding -= 1
         output = await self._engine.run(decoded.images, tokens)
         self._worked_at = time.monotonic()
         return [
