@@ -23,6 +23,7 @@ from tests.conftest import SHARED_DATA, save_tiny_artifact, start_service
 from tests.corpus.canary import Canary
 from tests.corpus.cases import OK, collected, corpus
 from tests.corpus.trial import GOOD, Memory, Outcome, attempt, watched
+from training.progress import Progress
 
 SLOWEST_S = 2.0
 
@@ -41,7 +42,7 @@ def main() -> int:
     parser.add_argument("--mutations", type=int, default=500)
     parser.add_argument("--only", help="classes whose name has this in it")
     asked = parser.parse_args()
-    started, tried, faults = time.perf_counter(), 0, []
+    started, faults = time.perf_counter(), []
     address_space = limit = 0.0
     with tempfile.TemporaryDirectory() as name, Canary(Path(name) / "canary", GOOD) as canary:
         folder = Path(name)
@@ -50,18 +51,15 @@ def main() -> int:
             service.wait_until_ready()
             print("| class of input | tried | accepted | refused | slowest, ms | decode process, MiB |")
             print("|---|---:|---:|---|---:|---:|", flush=True)
-            with httpx.Client(timeout=60) as client:
-                cases = sorted([*corpus(canary, asked.mutations), *collected(SHARED_DATA)], key=lambda case: case.kind)
+            cases = sorted([*corpus(canary, asked.mutations), *collected(SHARED_DATA)], key=lambda case: case.kind)
+            cases = [case for case in cases if not asked.only or asked.only in case.kind]
+            with httpx.Client(timeout=60) as client, Progress("corpus", len(cases), "files") as progress:
                 for kind, same in itertools.groupby(cases, key=lambda case: case.kind):
-                    if asked.only and asked.only not in kind:
-                        continue
                     outcomes = []
                     with watched(service) as memory:
                         for case in same:
                             outcomes.append(attempt(service, client, case, canary))
-                            tried += 1
-                            print(f"{tried} {kind}: {case.name[:60]}\033[K", end="\r", file=sys.stderr, flush=True)
-                    print("\033[K", end="", file=sys.stderr, flush=True)
+                            progress.advance(1)
                     print(row(kind, outcomes, memory), flush=True)
                     address_space, limit = max(address_space, memory.address_space), max(limit, memory.limit)
                     faults += [f"{kind}: {o.case.name}: {fault}" for o in outcomes for fault in o.faults]
@@ -70,7 +68,7 @@ def main() -> int:
         finally:
             service.process.kill()
             service.process.wait()
-    print(f"\n{tried} files and as many good patches in {time.perf_counter() - started:.0f} s.")
+    print(f"\n{len(cases)} files and as many good patches in {time.perf_counter() - started:.0f} s.")
     print(f"Most address space of a decode process: {address_space:.0f} MiB of {limit:.0f} MiB allowed.")
     print(f"Faults: {len(faults)}", *faults, sep="\n")
     return 1 if faults else 0
