@@ -173,7 +173,7 @@ def test_sigterm_ends_it_in_time_even_if_uploads_never_do_and_s3_never_answers(s
             assert answer.startswith(b"HTTP/1.1 503")
             assert json.loads(answer.split(b"\r\n\r\n")[1])["code"] == "draining"
         assert service.process.wait(30) == 0
-        assert time.monotonic() - asked < 25
+        assert time.monotonic() - asked < 30  # when SageMaker kills
 
 
 def test_an_upload_that_began_before_sigterm_is_still_answered(start: StartService) -> None:
