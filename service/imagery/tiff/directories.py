@@ -21,8 +21,10 @@ _SINGLE = {
     DEPTH, TILE_DEPTH,
 }  # fmt: skip
 _ONE_A_BAND = {BITS, SAMPLE_FORMAT}
-_ONE_A_BLOCK = {STRIP_OFFSETS, STRIP_BYTES, TILE_OFFSETS, TILE_BYTES}
-_WHOLE_NUMBERS = _SINGLE | _ONE_A_BAND | _ONE_A_BLOCK
+TABLES = frozenset({STRIP_OFFSETS, STRIP_BYTES, TILE_OFFSETS, TILE_BYTES})  #: of places and sizes
+# Texts about the image: description, maker, model, software, date, artist, host, copyright. Some writers add a second.
+_TEXTS = {270, 271, 272, 305, 306, 315, 316, 33432}
+_WHOLE_NUMBERS = _SINGLE | _ONE_A_BAND | TABLES
 # What GDAL reads in full when it opens a file: colours, geotransform, tie points, keys, metadata, nodata, RPCs.
 _METADATA = {320, 33550, 33922, 34264, 34735, 34736, 34737, GDAL_METADATA, 42113, 50844}
 
@@ -86,6 +88,7 @@ class _Walk:
     limits: Limits
     value_bytes: int = 0  # so far, of all directories; those within the entries aside
     metadata_bytes: int = 0  # so far, of all directories
+    places: int = 0  # of strips and tiles, and their sizes, so far, of all directories
 
     def read(self, form: str, at: int) -> tuple[int, ...]:
         """Numbers at a place in the file. Raises struct.error past its end."""
@@ -117,7 +120,7 @@ class _Walk:
         directory, seen = Directory(), set()
         for at in places:
             tag, kind, count = self.read(self.layout.entry, at)
-            if tag in seen:
+            if tag in seen and tag not in _TEXTS:
                 raise corrupt(f"tag {tag} is there twice")
             seen.add(tag)
             size = count * _SIZES.get(kind, 1)
@@ -142,8 +145,9 @@ class _Walk:
         """The values of a tag that says what an image needs; of one that has a single value, this one."""
         if tag in _ONE_A_BAND:
             refuse_over(count, self.limits, "max_bands", "{} bands")
-        elif tag in _ONE_A_BLOCK:
-            refuse_over(count, self.limits, "max_blocks", "{} strips or tiles")
+        elif tag in TABLES:
+            self.places += count
+            refuse_over(-(-self.places // 2), self.limits, "max_blocks", "{} strips or tiles")
         if kind not in _INTEGERS or not count:  # libtiff reads signed ones, too: none may be read otherwise than here
             raise corrupt(f"tag {tag} has {count} values of type {kind}")
         return self.read(f"{1 if tag in _SINGLE else count}{_INTEGERS[kind]}", at)

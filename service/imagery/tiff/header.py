@@ -5,6 +5,7 @@ Terms: TIFF 6.0, sections 8 and 15; GDAL's GTiff driver for what the codecs are 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from operator import add
 
@@ -60,6 +61,7 @@ def read(data: bytes | memoryview, limits: Limits) -> Header:
     pages = list(tags.walk(data, limits))
     if not pages:
         raise corrupt("it has no directory")
+    pages = [page for page in pages if page is pages[0] or _has_an_image(page)]
     headers = [_header(page, len(data), limits) for page in pages]
     refuse_over(sum(header.blocks for header in headers), limits, "max_blocks", "{} strips or tiles")
     kinds = [page.one(tags.SUBFILE_TYPE, 0) & (IS_OVERVIEW | IS_MASK) for page in pages]
@@ -67,6 +69,11 @@ def read(data: bytes | memoryview, limits: Limits) -> Header:
         if page is pages[0] or kind & IS_MASK:
             _refuse_codec(page)
     return replace(headers[0], images=max(1, kinds.count(0)))
+
+
+def _has_an_image(page: Directory) -> bool:
+    """False for a directory of texts alone, as some writers append one."""
+    return not page.values.keys().isdisjoint({tags.WIDTH, tags.HEIGHT, *tags.TABLES})
 
 
 def _header(page: Directory, file_size: int, limits: Limits) -> Header:
@@ -116,14 +123,22 @@ def _bits(page: Directory) -> int:
 
 
 def _check_blocks(page: Directory, blocks: int, file_size: int) -> None:
-    offsets = page.values.get(tags.TILE_OFFSETS) or page.values.get(tags.STRIP_OFFSETS) or ()
-    sizes = page.values.get(tags.TILE_BYTES) or page.values.get(tags.STRIP_BYTES) or [0] * len(offsets)
+    offsets = _table(page, tags.TILE_OFFSETS, tags.STRIP_OFFSETS)
+    sizes = _table(page, tags.TILE_BYTES, tags.STRIP_BYTES)
+    if not sizes and (blocks == 1 or page.one(tags.COMPRESSION, 1) == 1):  # libtiff can tell what they must be
+        sizes = [0] * len(offsets)
     if min(len(offsets), len(sizes)) < blocks:
         raise corrupt(f"it has {blocks} strips or tiles and says of {min(len(offsets), len(sizes))} where they are")
     if max(map(add, offsets, sizes)) > file_size:
         raise truncated()
     if sum(sizes) > max(file_size, SHARED_BYTES):  # 250,000 strips in the same 1 MB took minutes
         raise corrupt("its strips or tiles overlap")
+
+
+def _table(page: Directory, of_tiles: int, of_strips: int) -> Sequence[int]:
+    if of_tiles in page.values and of_strips in page.values:  # libtiff has one place for both: the last one counts
+        raise corrupt("it says twice where its strips or tiles are")
+    return page.values.get(of_tiles) or page.values.get(of_strips) or ()
 
 
 def _refuse_codec(page: Directory) -> None:

@@ -78,6 +78,7 @@ def test_gdals_metadata_come_as_they_are() -> None:
         (tiff(image(), image()), {"max_entries": 19}),
         (tiff(image(bands=4, bits=(8,) * 4)), {"max_bands": 3}),
         (tiff(image(16, 16, rows=1, blocks=[bytes(48)] * 16)), {"max_blocks": 15}),
+        (tiff(*[image(16, 16, rows=1, blocks=[bytes(48)] * 16)] * 2), {"max_blocks": 31}),
         (tiff(image(t42112=Tag(ASCII, b"a" * 101))), {"max_metadata_bytes": 100}),
         (tiff(*[image(t42112=Tag(ASCII, b"a" * 60))] * 2), {"max_metadata_bytes": 100}),
     ],
@@ -102,6 +103,12 @@ def test_tags_that_share_their_values_are_refused_before_anybody_copies_them() -
     shared = {f"t{50_000 + i}": Tag(ASCII, b"", count=900, at=8) for i in range(5)}
     assert refused(tiff(image(**shared)))[0] == "corrupt"
     assert directories(tiff(image(**dict([shared.popitem()]))))
+
+
+def test_a_text_may_be_there_twice_and_nothing_else() -> None:
+    text = Tag(ASCII, b"a description\0")
+    assert directories(tiff(Page({**image().tags, 270: text}, image().blocks, once_more=[(270, text)])))
+    assert refused(tiff(Page(image().tags, image().blocks, once_more=[(WIDTH, Tag(SHORT, [16]))])))[0] == "corrupt"
 
 
 def test_a_loop_of_directories_is_refused() -> None:

@@ -17,7 +17,7 @@ from service.imagery.tiff import directories, header
 from service.imagery.tiff.header import Header
 from service.imagery.tiff.limits import Limits
 from tests.corpus.mutated import INTERESTING, seeds
-from tests.corpus.tiff import LONG, SHORT, Page, Tag, image, tiff
+from tests.corpus.tiff import ASCII, LONG, SHORT, Page, Tag, image, tiff
 from tests.imagery import geotiff
 
 LIMITS = Limits()
@@ -59,6 +59,8 @@ def test_a_header_has_the_numbers_of_its_first_image() -> None:
         (image(0, 10), {}, "corrupt"),
         (image(blocks=()), {}, "corrupt"),
         (image(t279=Tag(SHORT, [60_000])), {}, "truncated"),
+        (image(t324=Tag(SHORT, [8])), {}, "corrupt"),  # tiles and strips: two tables of places
+        (image(t325=Tag(SHORT, [8])), {}, "corrupt"),
     ],
 )
 def test_an_image_that_asks_for_too_much_or_makes_none_is_refused(
@@ -70,6 +72,17 @@ def test_an_image_that_asks_for_too_much_or_makes_none_is_refused(
 def test_an_overview_may_have_any_codec_and_a_mask_may_not() -> None:
     assert isinstance(told(tiff(image(), image(8, 8, codec=4, t254=Tag(SHORT, [1])))), Header)
     assert told(tiff(image(), image(codec=4, t254=Tag(SHORT, [4])))) == "unsupported_codec"
+
+
+def test_strips_without_sizes_are_taken_where_these_are_known_without_decoding() -> None:
+    places = Tag(LONG, [8, 8])
+    assert isinstance(told(tiff(image(16, 16, rows=8, blocks=(), t273=places))), Header)
+    assert told(tiff(image(16, 16, rows=8, blocks=(), codec=8, t273=places))) == "corrupt"
+
+
+def test_a_directory_of_texts_after_the_image_is_nobodys_image() -> None:
+    about = told(tiff(image(), Page({305: Tag(ASCII, b"a writer\0")})))
+    assert isinstance(about, Header) and about.images == 1
 
 
 def test_every_directory_is_held_to_the_limits() -> None:
