@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -89,6 +90,8 @@ class Featurizer:
         self.engine_name = engine.name
         self._engine.start(engine)
         await self._test()
+        gc.collect()
+        gc.freeze()  # what is loaded for good: each look at it by the collector held every thread for 0.4 s
         if self.status == "loading":
             self.status = "ready"
         failed = 0

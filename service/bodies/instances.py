@@ -22,9 +22,9 @@ from service.imagery.patches import TileFile
 from service.sources import S3_URI
 from service.tiles import LONGEST_ID, RefusedTile, TileRequest
 
-MARKS_AN_INSTANCE = 80  # commas and brackets; 13 bands need 18
+MARKS_AN_INSTANCE = 80  # commas and brackets; 64 bands need 69
 ROOM_AN_INSTANCE = 4000  # bytes outside strings, spaces for the eye and numbers among them
-MOST_BANDS = 512  # of one tile
+MOST_BANDS = 64  # of one tile
 SHAPE = 'an instance is {"id": …} with one of "image" (a GeoTIFF in base64), "s3_uri" or "bands" ({"B04": s3 URI, …})'
 
 S3Uri = Annotated[str, StringConstraints(pattern=S3_URI, max_length=1100)]
@@ -84,7 +84,7 @@ def of_json(body: bytes, reading: Reading) -> tuple[list[TileRequest], dict[str,
     """The tiles and the options of a JSON body. Raises ServiceError empty_body, bad_json, too_many_instances."""
     if not body.strip():
         raise ServiceError("empty_body", f'The body is empty; send {{"instances": […]}}, where {SHAPE}.')
-    said = _parsed(body, reading)
+    said = _parsed(body, reading.max_instances)
     if not isinstance(said, dict) or not isinstance(said.get("instances"), list):
         raise ServiceError("bad_json", f'The body must be {{"instances": […]}}, where {SHAPE}.')
     options = said.get("options", {})
@@ -111,8 +111,8 @@ def of_json_lines(body: bytes, reading: Reading) -> list[TileRequest]:
     return [_tile_of_line(i, line, reading) for i, line in enumerate(lines)]
 
 
-def _parsed(text: bytes, reading: Reading) -> Any:
-    _refuse_what_takes_long(text, reading.max_instances)
+def _parsed(text: bytes, instances: int) -> Any:
+    _refuse_what_takes_long(text, instances)
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
@@ -131,7 +131,7 @@ def _refuse_what_takes_long(text: bytes, instances: int) -> None:
 
 def _tile_of_line(position: int, line: bytes, reading: Reading) -> TileRequest:
     try:
-        return _tile(position, _parsed(line, reading), reading)
+        return _tile(position, _parsed(line, instances=1), reading)
     except ServiceError as error:
         return RefusedTile(str(position), error)
 

@@ -1,4 +1,4 @@
-"""Bodies that are made to be expensive or to confuse: each gets its 4xx, and health checks go on being answered."""
+"""Bodies that are made to be expensive, or to be read in two ways, are refused by their names."""
 
 from __future__ import annotations
 
