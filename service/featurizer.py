@@ -84,7 +84,7 @@ class Featurizer:
 
     async def live(self) -> None:
         """Loads, then tests itself now and then. Returns never; raises what cannot be mended."""
-        loading = asyncio.to_thread(engines.choose, self.artifact, self._settings.threads)
+        loading = asyncio.to_thread(engines.choose, self.artifact, self._settings.threads, self._settings.engine)
         engine, _ = await asyncio.gather(loading, self._pool.start())
         self.engine_name = engine.name
         self._engine.start(engine)

@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from service.model.artifact import BACKBONE, HEAD, MANIFEST, Artifact, ArtifactError, load, save
-from service.model.engine import choose
+from service.model.engine import Choice, choose
 
 
 @pytest.fixture
@@ -122,15 +122,16 @@ def test_weights_that_are_not_finite_are_refused(copy: Path) -> None:
         (lambda w: w.update({"norm.bias": w["norm.bias"][:10]}), "norm.bias is (10,), not (192,)"),
     ],
 )
+@pytest.mark.parametrize("engine", ["torch", "openvino-fp32"])
 def test_weights_that_do_not_fit_the_backbone_are_refused_by_name(
-    copy: Path, change: Callable[[dict[str, object]], object], said: str
+    copy: Path, change: Callable[[dict[str, object]], object], said: str, engine: Choice
 ) -> None:
     tensors = load_file(copy / BACKBONE)
     change(tensors)
     save_file(tensors, copy / BACKBONE)
     resign(copy)
     with pytest.raises(ArtifactError) as error:
-        choose(load(copy), threads=1)
+        choose(load(copy), 1, engine)
     assert said in str(error.value)
 
 
