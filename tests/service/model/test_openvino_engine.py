@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.model import backbone
-from service.model.artifact import STARTER, Artifact, BackboneSpec, EmbeddingSpec, HeadSpec, load, save
+from service.model.artifact import STARTER, Artifact, HeadSpec, load, save
 from service.model.openvino_engine import OpenVinoEngine, has_bfloat16
 from service.model.openvino_graph import probed_graph
 from service.model.torch_engine import TorchEngine
-from tests.conftest import ROOT, save_tiny_artifact
+from tests.conftest import ROOT, SMALL, save_tiny_artifact
 from tests.imagery import reflectance
 
 
@@ -39,21 +38,12 @@ def with_four_blocks(artifact: Artifact, folder: Path) -> Artifact:
     return save(folder, manifest, artifact.backbone, head)
 
 
-def small_at_224(artifact: Artifact, folder: Path) -> Artifact:
-    """ViT-S/16 at 224 px, random."""
-    spec = BackboneSpec(timm="vit_small_patch16_224", patch_size=16, dim=384, image_size=224)
-    weights = {name: tensor.half().numpy() for name, tensor in backbone.build(spec, 3).state_dict().items()}
-    head = {"weight": np.random.default_rng(0).normal(0, 0.1, (5, 384)), "bias": np.zeros(5)}
-    manifest = artifact.manifest.model_copy(update={"backbone": spec, "embedding": EmbeddingSpec(dim=384)})
-    return save(folder, manifest, weights, {name: values.astype(np.float32) for name, values in head.items()})
-
-
 MAKERS: dict[str, Callable[[Artifact, Path], Artifact]] = {
     "one block": lambda tiny, _: tiny,
     "four blocks": with_four_blocks,
     "one band": lambda _, folder: save_tiny_artifact(folder, ("B08",)),
     "twelve bands": lambda _, folder: save_tiny_artifact(folder, tuple(f"band {i}" for i in range(12))),
-    "ViT-S/16 at 224 px": small_at_224,
+    "ViT-S/16 at 224 px": lambda _, folder: save_tiny_artifact(folder, spec=SMALL),
     "the starter": lambda _tiny, _folder: load(STARTER),
 }
 
