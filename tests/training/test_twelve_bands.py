@@ -59,7 +59,7 @@ def test_bands_travel_by_name_from_files_to_artifact(made: Path) -> None:
 
 
 def test_the_service_reads_twelve_bands_as_training_did(made: Path, start: StartService) -> None:
-    service = start(made / "run" / "artifact", ENGINE="openvino-fp32")  # as training computes
+    service = start(made / "run" / "artifact")
     store = Store.open(made / "store")
     kept = cached(teacher(Run(made / "run"), "cls"), store, made / "run" / "features")
     service.wait_until_ready()

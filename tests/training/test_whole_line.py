@@ -81,7 +81,7 @@ def test_the_table_has_a_row_for_each_representation_and_ours_is_no_constant(run
 def test_the_service_answers_with_the_embedding_that_evaluate_computed(
     run: Path, mosaics: Path, start: StartService
 ) -> None:
-    exact, usual = start(run / "artifact", ENGINE="openvino-fp32"), start(run / "artifact")
+    exact, usual = start(run / "artifact"), start(run / "artifact", ENGINE="auto")
     store = Store.open(mosaics)
     from training.probe.features import cached
     from training.probe.train import teacher
