@@ -48,7 +48,8 @@ def choose(artifact: Artifact, threads: int, asked: Choice = "auto") -> Engine:
     chosen = best(artifact) if asked == "auto" else asked
     needed = "torch" if chosen == "torch" else "openvino"
     if not _is_installed(needed):
-        raise EngineError(f"the engine {chosen} needs {needed}, which is not installed")
+        why = "" if is_plain(artifact.manifest.backbone) else f"; only torch runs {artifact.manifest.backbone.timm}"
+        raise EngineError(f"the engine {chosen} needs {needed}, which is not installed{why}")
     if chosen == "torch":
         from service.model.torch_engine import TorchEngine  # torch takes seconds to import
 

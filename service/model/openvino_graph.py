@@ -73,7 +73,9 @@ class _Graph:
         spec, given = self._manifest.backbone, self._manifest.input
         size, bands, side = spec.patch_size, len(given.bands), spec.image_size
         images = ops.parameter([-1, side, side, bands], np.uint8, name="images")
-        cut = ops.reshape(images, _integers(-1, spec.grid, size, spec.grid, size * bands), False)
+        filled = _integers(spec.grid * size, spec.grid * size)  # by tokens; timm, too, leaves the rest out
+        cut = ops.slice(images, _integers(0, 0), filled, _integers(1, 1), _integers(1, 2))
+        cut = ops.reshape(cut, _integers(-1, spec.grid, size, spec.grid, size * bands), False)
         cut = ops.transpose(cut, _integers(0, 1, 3, 2, 4))
         pixels = ops.reshape(cut, _integers(-1, spec.grid**2, size * size * bands), False)
 

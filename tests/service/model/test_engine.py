@@ -56,6 +56,9 @@ def test_torch_runs_what_openvino_cannot(machine: pytest.MonkeyPatch, tiny_artif
         choose(unusual, 1, "openvino-fp32")
     without(machine, "openvino")
     assert engine.best(tiny_artifact) == "torch"
+    without(machine, "torch")
+    with pytest.raises(EngineError, match="not installed; only torch runs vit_small_patch14_reg4_dinov2"):
+        choose(unusual, 1)
 
 
 def test_torch_runs_on_a_gpu_that_it_can_use(

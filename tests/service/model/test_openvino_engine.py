@@ -13,7 +13,7 @@ from service.model.artifact import STARTER, Artifact, HeadSpec, load, save
 from service.model.openvino_engine import OpenVinoEngine, has_bfloat16
 from service.model.openvino_graph import probed_graph
 from service.model.torch_engine import TorchEngine
-from tests.conftest import ROOT, SMALL, save_tiny_artifact
+from tests.conftest import ROOT, SMALL, TINY, save_tiny_artifact
 from tests.imagery import reflectance
 
 
@@ -38,11 +38,13 @@ def with_four_blocks(artifact: Artifact, folder: Path) -> Artifact:
     return save(folder, manifest, artifact.backbone, head)
 
 
+UNEVEN = TINY.model_copy(update={"image_size": 37})
 MAKERS: dict[str, Callable[[Artifact, Path], Artifact]] = {
     "one block": lambda tiny, _: tiny,
     "four blocks": with_four_blocks,
     "one band": lambda _, folder: save_tiny_artifact(folder, ("B08",)),
     "twelve bands": lambda _, folder: save_tiny_artifact(folder, tuple(f"band {i}" for i in range(12))),
+    "a size that tokens do not fill": lambda _, folder: save_tiny_artifact(folder, spec=UNEVEN),
     "ViT-S/16 at 224 px": lambda _, folder: save_tiny_artifact(folder, spec=SMALL),
     "the starter": lambda _tiny, _folder: load(STARTER),
 }
