@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ from service.tiles import TileAtHand, TileRequest
 TEST_EVERY_S = 5.0  # when no real patch went through for so long
 WORKS_FOR_S = 30.0  # after the last patch that went through
 TESTS_THAT_MAY_FAIL = 3  # in a row, before the service gives up
+log = logging.getLogger("service")
 
 
 @dataclass(frozen=True)
@@ -85,9 +87,10 @@ class Featurizer:
 
     async def live(self) -> None:
         """Loads, then tests itself now and then. Returns never; raises what cannot be mended."""
-        loading = asyncio.to_thread(engines.choose, self.artifact, self._settings.threads)
+        loading = asyncio.to_thread(engines.choose, self.artifact, self._settings.threads, self._settings.engine)
         engine, _ = await asyncio.gather(loading, self._pool.start())
         self.engine_name = engine.name
+        log.info("engine %s", engine.name)
         self._engine.start(engine)
         await self._test()
         gc.collect()

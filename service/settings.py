@@ -15,6 +15,7 @@ from service.answers.answer import MediaType
 from service.imagery.decoding.pool import usable_cpus
 from service.imagery.tiff.limits import Limits
 from service.model.artifact import STARTER
+from service.model.engine import Choice
 from service.sources import S3_PREFIX
 
 SAGEMAKER_MODEL_DIR = Path("/opt/ml/model")  # where SageMaker unpacks model.tar.gz
@@ -46,6 +47,7 @@ class Settings(BaseSettings):
     decode_timeout_s: float = Field(10, gt=0)
     decode_memory_mb: int = Field(1500, gt=0)
     decode_queue: int = Field(1024, ge=0)  #: tiles that wait until a decode process is free
+    engine: Choice = "auto"  #: what runs the model: the fastest that machine and artifact allow
     threads: int = Field(default_factory=usable_cpus, gt=0)
     max_concurrent_transforms: int = Field(16, gt=0)
     max_payload_mb: int = Field(6, gt=0)

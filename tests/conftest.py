@@ -42,14 +42,19 @@ def shared_data() -> Path:
     return SHARED_DATA
 
 
-def save_tiny_artifact(folder: Path, bands: tuple[str, ...] = ("B04", "B03", "B02")) -> artifacts.Artifact:
+TINY = artifacts.BackboneSpec(timm="vit_tiny_patch16_224", patch_size=8, dim=192, image_size=32)
+SMALL = artifacts.BackboneSpec(timm="vit_small_patch16_224", patch_size=16, dim=384, image_size=224)
+
+
+def save_tiny_artifact(
+    folder: Path, bands: tuple[str, ...] = ("B04", "B03", "B02"), spec: artifacts.BackboneSpec = TINY
+) -> artifacts.Artifact:
     """ViT-Tiny/8 at 32 px with random weights; two labels told, two only within a group, one not at all."""
     import torch
 
     from service.model import backbone
 
     torch.manual_seed(0)
-    spec = artifacts.BackboneSpec(timm="vit_tiny_patch16_224", patch_size=8, dim=192, image_size=32)
     weights = backbone.build(spec, len(bands)).state_dict()
     labels = (
         artifacts.Label(name="field", threshold=0.3, supervision=("direct",)),
@@ -65,7 +70,7 @@ def save_tiny_artifact(folder: Path, bands: tuple[str, ...] = ("B04", "B03", "B0
         licence="Apache-2.0",
         attribution="nobody",
         backbone=spec,
-        embedding=artifacts.EmbeddingSpec(dim=192),
+        embedding=artifacts.EmbeddingSpec(dim=spec.dim),
         input=artifacts.InputModel(
             bands=bands, patch_px=120, gsd_m=10, divisor=2000, mean=(0.4,) * len(bands), std=(0.2,) * len(bands)
         ),
@@ -76,7 +81,7 @@ def save_tiny_artifact(folder: Path, bands: tuple[str, ...] = ("B04", "B03", "B0
         files={},
     )
     chance = np.random.default_rng(0)
-    head = {"weight": chance.normal(0, 0.1, (5, 192)).astype(np.float32), "bias": np.zeros(5, np.float32)}
+    head = {"weight": chance.normal(0, 0.1, (5, spec.dim)).astype(np.float32), "bias": np.zeros(5, np.float32)}
     return artifacts.save(folder, manifest, {name: value.half().numpy() for name, value in weights.items()}, head)
 
 
@@ -125,6 +130,7 @@ def start_service(folder: Path, model: Path, **settings: str) -> Service:
         "MODEL_DIR": str(model),
         "SAGEMAKER_BIND_TO_PORT": str(port),
         "DECODE_WORKERS": "2",
+        "ENGINE": "openvino-fp32",  # what tests compare, they compare to rounding, on any processor
         "PYTHONPATH": str(ROOT),
         **settings,
     }

@@ -48,6 +48,7 @@ def test_arrows_point_one_way(folder: str) -> None:
     ("module", "absent"),
     [
         ("service.imagery.decoding.worker", {"torch", "timm", "fastapi", "pydantic"}),
+        ("service.model.openvino_engine", {"torch", "timm", "openvino_telemetry"}),  # telemetry: what reports to Intel
         ("service.server", {"torch", "timm", "rasterio", "boto3", "pyarrow"}),
         ("training.run", {"torch", "numpy", "rasterio", "boto3", "sagemaker", "pyarrow", "pydantic"}),
         ("deploy.__main__", HEAVY),

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from service.imagery.resize import resize
 from service.model.artifact import Artifact
-from service.model.engine import choose
 from service.model.land_cover import group_logit, sigmoid
+from service.model.torch_engine import TorchEngine
 from training.probe import intervals, metrics, supervision
 from training.probe.metrics import Columns
 from training.probe.supervision import Supervision
@@ -63,7 +63,7 @@ def judge(candidate: Artifact, served: Artifact | None, store: Store) -> Verdict
     if not len(test):
         raise ValueError(f"{store.path}: the gate needs a test split")
     known = supervision.read(store.card, store.rows, store.of_split("train")).of(test)
-    names = [name for name in _told(served) if name in _asked(known)]
+    names = asked_of(served, known)
     if not names:
         raise Incomparable(f"{store.path} asks nothing that {served.path} tells")
     before, after = (answers(artifact, store, test, known, names) for artifact in (served, candidate))
@@ -105,6 +105,11 @@ def _told(artifact: Artifact) -> list[str]:
     return [label.name for label in manifest.labels if label.is_answered] + [group.name for group in manifest.groups]
 
 
+def asked_of(artifact: Artifact, known: Supervision) -> list[str]:
+    """Labels and groups that get a probability and of which the store knows the truth."""
+    return [name for name in _told(artifact) if name in _asked(known)]
+
+
 def _asked(known: Supervision) -> dict[str, NDArray[np.int8]]:
     """Truth of what a store can say, by name of label or group."""
     of_labels = dict(zip(known.labels, known.targets.T, strict=True))
@@ -119,14 +124,19 @@ def answers(
     if missing := [band for band in manifest.input.bands if band not in store.card.bands]:
         raise Incomparable(f"{artifact.path} reads {', '.join(missing)}, which {store.path} has not")
     bands = [store.card.bands.index(band) for band in manifest.input.bands]
-    engine, size = choose(artifact, torch.get_num_threads()), manifest.backbone.image_size
+    engine, size = TorchEngine(artifact, torch.get_num_threads()), manifest.backbone.image_size
     logits = []
     with Progress(f"gate: {manifest.name} {manifest.version}", len(positions), "images") as progress:
         for start in range(0, len(positions), BATCH):
             some = store.images[positions[start : start + BATCH]][..., bands]
             logits.append(engine.run(np.stack([resize(image, size) for image in some])).logits)
             progress.advance(len(some))
-    z = np.concatenate(logits).astype(np.float64)
+    return columns(artifact, np.concatenate(logits), known, names)
+
+
+def columns(artifact: Artifact, logits: NDArray[np.float32], known: Supervision, names: list[str]) -> Columns:
+    """Probabilities under these names, with what is known of the same images."""
+    manifest, z = artifact.manifest, logits.astype(np.float64)
     place = {label.name: i for i, label in enumerate(manifest.labels)}
     told = {name: z[:, i] for name, i in place.items()}
     told |= {group.name: group_logit(z[:, [place[name] for name in group.members]]) for group in manifest.groups}

@@ -5,36 +5,43 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from safetensors.numpy import load_file
 
 from service.model.artifact import (
+    INT8,
     Artifact,
     EmbeddingSpec,
     Group,
     HeadSpec,
     InputModel,
+    Int8Engine,
     Label,
     Manifest,
     Training,
     save,
 )
+from training.card import closeness, model_card
 from training.dino import checkpoint
 from training.dino.config import Config
-from training.probe.evaluate import FIGURES, with_interval
 from training.probe.train import described, teacher
 from training.runs import Run
 from training.stores.store import Store
 
 
-def package(run: Run, out: Path, name: str, version: str, description: str, divisor: float | None) -> Artifact:
+def package(
+    run: Run, out: Path, name: str, version: str, description: str, divisor: float | None
+) -> tuple[Artifact, str]:
     """Writes the artifact of a run into an empty folder: weights as float16, head as float32, card and curve.
 
-    `divisor` is that of the imagery to be served, where it differs from that of the probe's store. Raises
+    With the ranges of int8 if that answers as float32 does; what became of it is the second thing returned. `divisor`
+    is that of the imagery to be served, where it differs from that of the probe's store. Raises
     FileNotFoundError if a step before is missing, ValueError if probe or evaluation are of other weights,
     ArtifactError if the result would not load.
     """
@@ -81,11 +88,31 @@ def package(run: Run, out: Path, name: str, version: str, description: str, divi
         files={},
     )
     weights = {key: tensor.half().numpy() for key, tensor in checkpoint.teacher_backbone(file).items()}
+    head = load_file(run.head)
+    with tempfile.TemporaryDirectory(dir=run.path) as folder:
+        drafted = save(Path(folder) / "drafted", manifest, weights, head)
+        engines, files, said = _int8(drafted, Path(probe["store_path"]))
+    manifest = manifest.model_copy(update={"engines": engines})
     for_people = {
         "card.md": model_card(manifest, tested.get("per_label_interval", {})).encode(),
         "report/curve.png": run.curve.read_bytes(),
     }
-    return save(out, manifest, weights, load_file(run.head), for_people)
+    return save(out, manifest, weights, head, {**files, **for_people}), said
+
+
+def _int8(artifact: Artifact, store: Path) -> tuple[tuple[Int8Engine, ...], dict[str, bytes], str]:
+    """Engines and files of int8, if it is close enough, and a sentence on it."""
+    if find_spec("openvino") is None:
+        return (), {}, "not packaged: openvino is not installed"
+    from training import int8
+
+    try:
+        entry, content = int8.quantise(artifact, Store.open(store))
+    except (FileNotFoundError, ValueError) as error:
+        return (), {}, f"not packaged: {error}"
+    if not int8.is_close(entry):
+        return (), {}, f"not packaged: {closeness(entry)}, which is too far"
+    return (entry,), {INT8: content}, f"packaged: {closeness(entry)}"
 
 
 def _measured(run: Run, probe: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -123,54 +150,3 @@ def _commit() -> str | None:
     except FileNotFoundError:  # no git
         return None
     return done.stdout.strip() or None
-
-
-def model_card(manifest: Manifest, intervals: Mapping[str, Sequence[float] | None]) -> str:
-    """The model card: what it is, learnt from, can and cannot tell. `intervals` are of average precision, by name."""
-    direct = [label for label in manifest.labels if label.is_answered]
-    grouped = [label.name for label in manifest.labels if label.supervision == ("group",)]
-    untold = [label.name for label in manifest.labels if not label.supervision]
-    lines = [f"# {manifest.name} {manifest.version}", "", manifest.description, "", "## Learnt from", ""]
-    training = manifest.training
-    first = f", from the weights of {training.init}" if training.init else ""
-    lines.append(
-        f"DINO on {manifest.backbone.timm} with tokens of {manifest.backbone.patch_size} px at "
-        f"{manifest.backbone.image_size} px; {training.images:,} images ({', '.join(training.stores)}), "
-        f"{training.epochs:.1f} epochs, seed {training.seed}{first}. {manifest.attribution.rstrip('.')}."
-    )
-    lines += ["", "## Tells", "", "| label | supervision | average precision | threshold |", "|---|---|---|---|"]
-    lines += [_told(label, label.name, "direct", intervals) for label in direct]
-    lines += [
-        _told(group, f"{group.name} ({', '.join(group.members)})", "group", intervals) for group in manifest.groups
-    ]
-    if grouped:
-        lines += ["", f"Only within a group, null on their own: {', '.join(grouped)}."]
-    if untold:
-        lines += ["", f"Never seen, null in answers: {', '.join(untold)}."]
-    never = [label.name for label in direct if label.threshold is None]
-    if never := never + [group.name for group in manifest.groups if group.threshold is None]:
-        lines += ["", f"Answered with a probability but never listed, for lack of a threshold: {', '.join(never)}."]
-    lines += ["", "## Measured", "", "In brackets 95 % bootstrap intervals over the images of the split.", ""]
-    return "\n".join([*lines, *map(_figures, manifest.metrics)]) + "\n"
-
-
-def _told(part: Label | Group, name: str, supervision: str, intervals: Mapping[str, Sequence[float] | None]) -> str:
-    precision = (
-        "" if part.average_precision is None else with_interval(part.average_precision, intervals.get(part.name))
-    )
-    threshold = "" if part.threshold is None else f"{part.threshold:.3f}"
-    return f"| {name} | {supervision} | {precision} | {threshold} |"
-
-
-def _figures(entry: Mapping[str, Any]) -> str:
-    """A line for an entry of the evaluation."""
-    figures = [
-        f"{title} {with_interval(entry[key], entry.get(f'{key}_interval'))}"
-        for key, title in FIGURES.items()
-        if key in entry
-    ]
-    if errors := entry.get("calibration"):
-        figures.append(
-            f"expected calibration error {errors['ece_before']:.3f} before calibration, {errors['ece_after']:.3f} after"
-        )
-    return f"- {entry['store']}, {entry['split']} split, {entry['n']} images: {', '.join(figures)}"

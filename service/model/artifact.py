@@ -3,6 +3,7 @@
     model.json              what it is: backbone, input, labels, training, metrics, and a SHA-256 of each other file
     backbone.safetensors    weights under timm's names
     head.safetensors        weight [labels, features] and bias [labels], calibration folded in
+    engines/int8.safetensors  ranges that make the CPU engine int8 (optional)
     card.md, report/…       for people (optional)
 
 Nothing in it is ever unpickled, and a file that is missing, extra or altered is refused by name.
@@ -29,6 +30,7 @@ from safetensors.numpy import save as save_tensors
 from service.imagery.patches import InputSpec
 
 MANIFEST, BACKBONE, HEAD = "model.json", "backbone.safetensors", "head.safetensors"
+INT8 = "engines/int8.safetensors"
 STARTER = Path(__file__).parent / "starter"
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -135,6 +137,20 @@ class Training(_Part):
     commit: str | None = None
 
 
+class Int8Engine(_Part):
+    """How far the answers of int8 are from those of float32: what `package` measured and found close enough."""
+
+    precision: Literal["int8"] = "int8"
+    calibration: int = Field(gt=0)  #: patches that the ranges are of
+    store: str
+    split: str
+    n: int = Field(gt=0)  #: patches that were compared
+    cosine_mean: float  #: of embeddings
+    cosine_min: float
+    probability_difference: Probability  #: the largest of any label or group
+    average_precision_difference: float  #: macro, int8 minus float32
+
+
 class Manifest(_Part):
     """model.json."""
 
@@ -153,7 +169,7 @@ class Manifest(_Part):
     groups: tuple[Group, ...] = ()
     training: Training
     metrics: tuple[dict[str, Any], ...] = ()
-    engines: tuple[dict[str, Any], ...] = ()
+    engines: tuple[Int8Engine, ...] = ()
     files: dict[str, str]  #: path → SHA-256
 
     @model_validator(mode="after")
@@ -186,6 +202,14 @@ class Artifact:
         """weight [labels, features] and bias [labels]."""
         return _tensors(self._contents[HEAD], HEAD)
 
+    @cached_property
+    def ranges(self) -> Tensors | None:
+        """What makes matrix products int8, by their names; None if none may be.
+
+        `….smoothing` [features] divides the input and multiplies the weights, `….range` [2] is then the input's.
+        """
+        return _tensors(self._contents[INT8], INT8) if self.manifest.engines else None
+
 
 def load(path: Path) -> Artifact:
     """Reads and verifies an artifact. Raises ArtifactError with one line that names what is wrong."""
@@ -203,13 +227,14 @@ def load(path: Path) -> Artifact:
     contents = _verified(path, manifest)
     artifact = Artifact(path, manifest, hashlib.sha256(text).hexdigest(), contents)
     _check_shapes(artifact)
+    _check_ranges(artifact)
     return artifact
 
 
 def save(
-    path: Path, manifest: Manifest, backbone: Tensors, head: Tensors, for_people: Mapping[str, bytes] | None = None
+    path: Path, manifest: Manifest, backbone: Tensors, head: Tensors, others: Mapping[str, bytes] | None = None
 ) -> Artifact:
-    """Writes an artifact into an empty or new folder, whole or not at all. `for_people`: card.md, report/….
+    """Writes an artifact into an empty or new folder, whole or not at all. `others`: engines/…, card.md, report/….
 
     `manifest.files` is filled in here. Raises ArtifactError if it would not load, FileExistsError if the
     folder holds anything.
@@ -220,7 +245,7 @@ def save(
     shutil.rmtree(unfinished, ignore_errors=True)  # of a program that was killed
     unfinished.mkdir(parents=True)
     contents = {BACKBONE: save_tensors(dict(backbone)), HEAD: save_tensors(dict(head))}
-    contents |= for_people or {}
+    contents |= others or {}
     for name, content in contents.items():
         (unfinished / name).parent.mkdir(parents=True, exist_ok=True)
         (unfinished / name).write_bytes(content)
@@ -234,7 +259,7 @@ def save(
 
 
 def _verified(path: Path, manifest: Manifest) -> dict[str, bytes]:
-    for required in (BACKBONE, HEAD):
+    for required in (BACKBONE, HEAD, *([INT8] if manifest.engines else [])):
         if required not in manifest.files:
             raise ArtifactError(f"{path}: {MANIFEST} lists no {required}")
     there = {str(file.relative_to(path)) for file in path.rglob("*") if not file.is_dir()} - {MANIFEST}
@@ -259,6 +284,17 @@ def _tensors(content: bytes, name: str) -> Tensors:
         raise ArtifactError(f"{name}: {error}") from None
     except KeyError as error:  # numpy has no such type
         raise ArtifactError(f"{name}: values of type {error.args[0]} cannot be read; save float16 or float32") from None
+
+
+def _check_ranges(artifact: Artifact) -> None:
+    """Names the first product whose range or smoothing is missing or cannot be."""
+    ranges = artifact.ranges or {}
+    for product in sorted({name.rpartition(".")[0] for name in ranges}):
+        limits, smoothing = (ranges.get(f"{product}.{kind}", np.empty(0)) for kind in ("range", "smoothing"))
+        weight = artifact.backbone.get(f"{product}.weight", np.empty(()))
+        fits = limits.shape == (2,) and limits[0] < limits[1] and smoothing.shape == weight.shape[1:2]
+        if not (fits and np.isfinite(limits).all() and (smoothing > 0).all() and np.isfinite(smoothing).all()):
+            raise ArtifactError(f"{artifact.path}: {INT8}: {product} has no range and smoothing that fit it")
 
 
 def _check_shapes(artifact: Artifact) -> None:

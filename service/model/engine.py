@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.model.artifact import Artifact
+from service.model.plain_transformer import is_plain
+
+Choice = Literal["auto", "torch", "openvino-fp32", "openvino-bf16", "openvino-int8"]
+NVIDIA = Path("/dev/nvidiactl")  # there wherever the driver is, also in containers that were given a GPU
+
+
+class EngineError(ValueError):
+    """No engine can run the artifact here, or not the one that was asked for; the message is one line."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +40,43 @@ class Engine(Protocol):
         ...
 
 
-def choose(artifact: Artifact, threads: int) -> Engine:
-    """The engine for this machine. Raises ArtifactError if the weights do not fit it."""
-    from service.model.torch_engine import TorchEngine  # torch takes seconds to import
+def choose(artifact: Artifact, threads: int, asked: Choice = "auto") -> Engine:
+    """The engine for this machine, or the one that was asked for.
 
-    return TorchEngine(artifact, threads)
+    Raises ArtifactError if the weights do not fit it, EngineError if it cannot be had here.
+    """
+    chosen = best(artifact) if asked == "auto" else asked
+    needed = "torch" if chosen == "torch" else "openvino"
+    if not _is_installed(needed):
+        why = "" if is_plain(artifact.manifest.backbone) else f"; only torch runs {artifact.manifest.backbone.timm}"
+        raise EngineError(f"the engine {chosen} needs {needed}, which is not installed{why}")
+    if chosen == "torch":
+        from service.model.torch_engine import TorchEngine  # torch takes seconds to import
+
+        return TorchEngine(artifact, threads)
+    from service.model import openvino_engine
+
+    return openvino_engine.of_precision(artifact, threads, chosen.removeprefix("openvino-"))
+
+
+def best(artifact: Artifact) -> Choice:
+    """torch for a GPU or what is no plain transformer, else OpenVINO with the fastest that CPU and artifact allow."""
+    if _has_cuda() or not _is_installed("openvino") or not is_plain(artifact.manifest.backbone):
+        return "torch"
+    from service.model import openvino_engine
+
+    if artifact.ranges is not None and openvino_engine.has_int8():
+        return "openvino-int8"
+    return "openvino-bf16" if openvino_engine.has_bfloat16() else "openvino-fp32"
+
+
+def _is_installed(name: str) -> bool:
+    return find_spec(name) is not None
+
+
+def _has_cuda() -> bool:
+    if not (NVIDIA.exists() and _is_installed("torch")):
+        return False  # without the seconds that the import of torch takes
+    import torch
+
+    return torch.cuda.is_available()

@@ -42,7 +42,7 @@ def altered(made: Artifact, folder: Path, weight: float = 1.0, name: str = "") -
         for i, label in enumerate(made.manifest.labels)
     )
     head = {**made.head, "weight": made.head["weight"] * np.float32(weight)}
-    manifest = made.manifest.model_copy(update={"labels": labels, "version": "altered"})
+    manifest = made.manifest.model_copy(update={"labels": labels, "version": "altered", "engines": ()})
     return artifacts.save(folder, manifest, made.backbone, head)
 
 
@@ -128,7 +128,7 @@ def test_an_artifact_for_other_labels_is_another_model(
 def test_a_candidate_that_no_longer_tells_a_label_is_refused(refreshed: Path, mosaics: Path, tmp_path: Path) -> None:
     served = load(refreshed / "served")
     labels = [label.model_copy(update={"supervision": ()}) for label in served.manifest.labels]
-    manifest = served.manifest.model_copy(update={"labels": tuple(labels), "groups": ()})
+    manifest = served.manifest.model_copy(update={"labels": tuple(labels), "groups": (), "engines": ()})
     candidate = artifacts.save(tmp_path / "mute", manifest, served.backbone, served.head)
     with pytest.raises(gate.Incomparable, match="cannot tell"):
         gate.judge(candidate, served, Store.open(mosaics))

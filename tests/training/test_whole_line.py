@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import signal
@@ -14,10 +15,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from service.model.artifact import load
+from service.model.artifact import INT8, load
+from service.model.engine import choose
 from tests.conftest import ROOT, StartService
 from tests.imagery import geotiff
 from tests.training.conftest import TINY
+from training import int8
 from training import run as command
 from training.dino import checkpoint
 from training.runs import Run
@@ -78,21 +81,42 @@ def test_the_table_has_a_row_for_each_representation_and_ours_is_no_constant(run
 def test_the_service_answers_with_the_embedding_that_evaluate_computed(
     run: Path, mosaics: Path, start: StartService
 ) -> None:
-    service = start(run / "artifact")
+    exact, usual = start(run / "artifact"), start(run / "artifact", ENGINE="auto")
     store = Store.open(mosaics)
     from training.probe.features import cached
     from training.probe.train import teacher
 
     kept = cached(teacher(Run(run), "cls"), store, run / "features")
-    service.wait_until_ready()
-    for i in (0, 11, 150):
+    for service, i in itertools.product((exact, usual), (0, 11, 150)):
+        service.wait_until_ready()
         answer = service.post(geotiff(store.images[i].transpose(2, 0, 1))).json()["predictions"][0]
         embedding = np.asarray(answer["embedding"])
         cosine = embedding @ kept[i] / np.linalg.norm(embedding) / np.linalg.norm(kept[i])
-        assert cosine >= 0.99999
+        assert cosine >= (0.99999 if service is exact else 0.999)
         assert answer["probabilities"]["Urban fabric"] is not None
         assert answer["probabilities"]["Marine waters"] is None
         assert set(answer["groups"]) == {"Forest (any)", "Water (any)"}
+
+
+def test_int8_is_packaged_where_it_answers_as_float32_does_and_left_out_where_not(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    package = ["package", "--run", str(run), "--name", "line", "--out"]
+    monkeypatch.setattr(int8, "AVERAGE_PRECISION", 1)  # a few images are no measure of it
+    assert command.main([*package, str(tmp_path / "close")]) == 0
+    assert "int8 packaged: on " in capsys.readouterr().out
+    close = load(tmp_path / "close")
+    (engine,) = close.manifest.engines
+    assert 0.99 <= engine.cosine_min <= engine.cosine_mean <= 1.000001
+    assert 0 < engine.probability_difference < 0.5
+    assert INT8 in close.manifest.files
+    assert "int8" in choose(close, 1, "openvino-int8").name
+
+    monkeypatch.setattr(int8, "COSINE_MEAN", 1.1)
+    assert command.main([*package, str(tmp_path / "far")]) == 0
+    assert "which is too far" in capsys.readouterr().out
+    far = load(tmp_path / "far").manifest
+    assert not far.engines and INT8 not in far.files
 
 
 def test_probe_killed_with_minus_9_goes_on_and_ends_as_an_unbroken_one(

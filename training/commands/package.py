@@ -27,6 +27,7 @@ def carry_out(asked: argparse.Namespace) -> int:
     run = Run(asked.run)
     if asked.out is None:
         shutil.rmtree(run.artifact, ignore_errors=True)  # of an earlier probe or evaluation
-    made = package(run, asked.out or run.artifact, asked.name, asked.version, asked.description, asked.divisor)
+    made, int8 = package(run, asked.out or run.artifact, asked.name, asked.version, asked.description, asked.divisor)
     print(f"{made.path}: {made.manifest.name} {made.manifest.version}, sha256 {made.sha256}")
+    print(f"int8 {int8}")
     return 0

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save as serialised
 
-from service.model.artifact import BACKBONE, HEAD, MANIFEST, Artifact, ArtifactError, load, save
-from service.model.engine import choose
+from service.model.artifact import BACKBONE, HEAD, INT8, MANIFEST, Artifact, ArtifactError, Int8Engine, load, save
+from service.model.engine import Choice, choose
 
 
 @pytest.fixture
@@ -122,16 +124,67 @@ def test_weights_that_are_not_finite_are_refused(copy: Path) -> None:
         (lambda w: w.update({"norm.bias": w["norm.bias"][:10]}), "norm.bias is (10,), not (192,)"),
     ],
 )
+@pytest.mark.parametrize("engine", ["torch", "openvino-fp32"])
 def test_weights_that_do_not_fit_the_backbone_are_refused_by_name(
-    copy: Path, change: Callable[[dict[str, object]], object], said: str
+    copy: Path, change: Callable[[dict[str, object]], object], said: str, engine: Choice
 ) -> None:
     tensors = load_file(copy / BACKBONE)
     change(tensors)
     save_file(tensors, copy / BACKBONE)
     resign(copy)
     with pytest.raises(ArtifactError) as error:
-        choose(load(copy), threads=1)
+        choose(load(copy), 1, engine)
     assert said in str(error.value)
+
+
+def ranges() -> dict[str, NDArray[np.float32]]:
+    """Of one matrix product."""
+    return {
+        "blocks.0.mlp.fc1.range": np.array([-1, 2], np.float32),
+        "blocks.0.mlp.fc1.smoothing": np.ones(192, np.float32),
+    }
+
+
+def save_with_ranges(artifact: Artifact, folder: Path, ranges: dict[str, NDArray[np.float32]]) -> Artifact:
+    """As `package` does with an int8 engine."""
+    near = Int8Engine(
+        calibration=1, store="fields", split="test", n=1, cosine_mean=1, cosine_min=1, probability_difference=0,
+        average_precision_difference=0,
+    )  # fmt: skip
+    manifest = artifact.manifest.model_copy(update={"engines": (near,)})
+    others = {INT8: serialised(ranges)} if ranges else {}
+    return save(folder, manifest, artifact.backbone, artifact.head, others)
+
+
+def test_ranges_of_int8_are_loaded_where_there_are_some(tiny_artifact: Artifact, tmp_path: Path) -> None:
+    loaded = save_with_ranges(tiny_artifact, tmp_path / "with", ranges())
+    assert loaded.ranges is not None and loaded.ranges["blocks.0.mlp.fc1.range"].tolist() == [-1, 2]
+    assert load(tiny_artifact.path).ranges is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda r: r.update({"blocks.0.mlp.fc1.range": np.array([2, -1], np.float32)}),
+        lambda r: r.update({"blocks.0.mlp.fc1.range": np.array([-1, np.nan], np.float32)}),
+        lambda r: r.update({"blocks.0.mlp.fc1.smoothing": np.zeros(192, np.float32)}),
+        lambda r: r.update({"blocks.0.mlp.fc1.smoothing": np.ones(191, np.float32)}),
+        lambda r: r.pop("blocks.0.mlp.fc1.smoothing"),
+        lambda r: r.update({"blocks.0.mlp.fc3.range": r.pop("blocks.0.mlp.fc1.range")}),
+    ],
+)
+def test_ranges_that_do_not_fit_are_refused_by_name(
+    tiny_artifact: Artifact, tmp_path: Path, change: Callable[[dict[str, NDArray[np.float32]]], object]
+) -> None:
+    spoilt = ranges()
+    change(spoilt)
+    with pytest.raises(ArtifactError, match=rf"{INT8}: blocks\.0\.mlp\.fc\d has no range and smoothing that fit it"):
+        save_with_ranges(tiny_artifact, tmp_path / "with", spoilt)
+
+
+def test_an_engine_without_its_file_is_refused(tiny_artifact: Artifact, tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=f"lists no {INT8}"):
+        save_with_ranges(tiny_artifact, tmp_path / "with", {})
 
 
 def test_an_artifact_is_not_written_over_another(tiny_artifact: Artifact, copy: Path) -> None:

@@ -17,7 +17,7 @@ FLOORS = {"linear_accuracy": 0.727}  # colour statistics on EuroSAT's test split
 
 @pytest.fixture
 def starter(start: StartService) -> Service:
-    service = start(STARTER)
+    service = start(STARTER, ENGINE="auto")
     service.wait_until_ready()
     return service
 

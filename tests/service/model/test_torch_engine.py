@@ -6,7 +6,7 @@ import torch
 
 from service.imagery.resize import normalise
 from service.model.artifact import Artifact
-from service.model.engine import choose
+from service.model.torch_engine import TorchEngine
 
 
 def test_embeddings_are_those_of_timms_model_and_logits_those_of_the_head(tiny_artifact: Artifact) -> None:
@@ -19,7 +19,7 @@ def test_embeddings_are_those_of_timms_model_and_logits_those_of_the_head(tiny_a
         tokens = reference.forward_features(
             torch.from_numpy(normalise(images, manifest.input.mean, manifest.input.std))
         )
-    out = choose(tiny_artifact, threads=1).run(images, tokens=True)
+    out = TorchEngine(tiny_artifact, threads=1).run(images, tokens=True)
     assert np.allclose(out.embeddings, tokens[:, 0], atol=1e-5)
     assert out.tokens is not None
     assert out.tokens.shape == (3, 4, 4, 192)
@@ -29,4 +29,4 @@ def test_embeddings_are_those_of_timms_model_and_logits_those_of_the_head(tiny_a
 
 
 def test_token_embeddings_come_only_when_asked_for(tiny_artifact: Artifact) -> None:
-    assert choose(tiny_artifact, threads=1).run(np.zeros((1, 32, 32, 3), np.uint8)).tokens is None
+    assert TorchEngine(tiny_artifact, threads=1).run(np.zeros((1, 32, 32, 3), np.uint8)).tokens is None

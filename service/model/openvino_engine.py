@@ -1,0 +1,78 @@
+"""The CPU engine: OpenVINO, without torch; float32, bfloat16, or int8 where the artifact brings its ranges."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.model.artifact import Artifact, Tensors
+from service.model.engine import EngineError, Output
+from service.model.openvino_graph import graph
+from service.model.openvino_runtime import openvino
+
+CPU_FLAGS = Path("/proc/cpuinfo")
+
+
+class OpenVinoEngine:
+    """See `service.model.engine.Engine`."""
+
+    def __init__(
+        self, artifact: Artifact, threads: int, *, bfloat16: bool = False, ranges: Tensors | None = None
+    ) -> None:
+        """With `ranges`, the blocks' matrix products are int8, and what is between them float32 or bfloat16.
+
+        Raises ArtifactError for a backbone that is no plain vision transformer, or that does not fit its name.
+        """
+        self._artifact, self._ranges = artifact, ranges
+        self._settings = {
+            "PERFORMANCE_HINT": "LATENCY",  # all threads on one batch: batches form before the engine
+            "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32",
+            "INFERENCE_NUM_THREADS": threads,
+            "ENABLE_CPU_PINNING": False,  # containers beside each other would pin to the same cores
+        }
+        kind = "float32" if not bfloat16 else "bfloat16"
+        version = openvino.get_version().partition("-")[0]
+        self.name = f"openvino {version} cpu {kind if ranges is None else f'int8 and {kind}'}"
+        self._weight, self._bias = (artifact.head[part].astype(np.float32) for part in ("weight", "bias"))
+        self._plain = self._compiled(tokens=False)
+        self._with_tokens: Any = None
+
+    def run(self, images: NDArray[np.uint8], tokens: bool = False) -> Output:
+        """See `Engine.run`. The first run with tokens compiles a graph of its own for them."""
+        if tokens and self._with_tokens is None:
+            self._with_tokens = self._compiled(tokens=True)
+        found = (self._with_tokens if tokens else self._plain).infer([images])
+        spec = self._artifact.manifest.backbone
+        return Output(
+            embeddings=found[0][:, -spec.dim :],
+            logits=found[0] @ self._weight.T + self._bias,  # float32 whatever the backbone is
+            tokens=found[1].reshape(-1, spec.grid, spec.grid, spec.dim) if tokens else None,
+        )
+
+    def _compiled(self, tokens: bool) -> Any:
+        model = graph(self._artifact, tokens, self._ranges)
+        return openvino.Core().compile_model(model, "CPU", self._settings).create_infer_request()
+
+
+def of_precision(artifact: Artifact, threads: int, precision: str) -> OpenVinoEngine:
+    """The engine in fp32, bf16 or int8. Raises EngineError if the processor or the artifact does not allow it."""
+    if precision == "bf16" and not has_bfloat16():
+        raise EngineError("the engine openvino-bf16 needs a processor with AMX or AVX512_BF16; this one has neither")
+    if precision == "int8" and artifact.ranges is None:
+        raise EngineError(f"the engine openvino-int8 needs an artifact packaged with it; {artifact.path} is not")
+    ranges = artifact.ranges if precision == "int8" else None
+    return OpenVinoEngine(artifact, threads, bfloat16=precision != "fp32" and has_bfloat16(), ranges=ranges)
+
+
+def has_bfloat16() -> bool:
+    """True if the processor multiplies bfloat16."""
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def has_int8() -> bool:
+    """True if the processor sums products of bytes without overflow (VNNI or AMX), so that int8 is exact and fast."""
+    flags = CPU_FLAGS.read_text() if CPU_FLAGS.exists() else ""
+    return any(flag in flags for flag in ("avx512_vnni", "avx_vnni", "amx_int8"))
