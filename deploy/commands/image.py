@@ -19,7 +19,8 @@ LATEST = "latest"  # what other commands take
 def add(commands: Any) -> None:
     """Its command line."""
     image = command(commands, "image", TOLD, carry_out)
-    image.add_argument("--tag", help="beside latest; if not said, the commit")
+    image.add_argument("--tag", help="beside latest; if not said, the commit, and for a GPU -gpu after it")
+    image.add_argument("--target", default="cpu", choices=("cpu", "gpu"), help="what it is to serve on")
     image.add_argument("--builder", default="docker", choices=NAMES, help="what builds")
 
 
@@ -29,10 +30,10 @@ def carry_out(asked: argparse.Namespace) -> int:
 
     folder, where = checkout(), account(asked)
     commit = state(folder)
-    tag = asked.tag or commit
+    tag = asked.tag or (commit if asked.target == "cpu" else f"{commit}-{asked.target}")
     address = f"{where.outputs['Repository']}:{tag}"
     builder = Builder.find(asked.builder, where.dry_run)
-    identity = builder.build(folder, address, {"org.opencontainers.image.revision": commit})
+    identity = builder.build(folder, address, {"org.opencontainers.image.revision": commit}, asked.target)
     digest = _deliver(where, builder, address, identity)
     if not where.dry_run:
         print(f"{address}\n{digest}")

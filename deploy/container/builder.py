@@ -36,13 +36,13 @@ class Builder:
             raise DeployError("builder_missing", detail)
         return cls(name, dry_run)
 
-    def build(self, source: Path, address: str, labels: Mapping[str, str]) -> str:
-        """Builds `source`/Dockerfile; the image's id, sha256:…, empty under a dry run."""
+    def build(self, source: Path, address: str, labels: Mapping[str, str], target: str) -> str:
+        """Builds a target of `source`/Dockerfile; the image's id, sha256:…, empty under a dry run."""
         told = [part for label in labels.items() for part in ("--label", "=".join(label))]
         with tempfile.TemporaryDirectory() as folder:
             identity = Path(folder) / "id"
             named = ["--tag", address, "--iidfile", str(identity)]
-            self._run("build", "--platform", PLATFORM, *told, *named, str(source))
+            self._run("build", "--platform", PLATFORM, "--target", target, *told, *named, str(source))
             return "" if self.dry_run else identity.read_text().strip()
 
     def sign_in(self, registry: str, user: str, password: str) -> None:

@@ -10,7 +10,8 @@ import importlib
 import sys
 from typing import Any
 
-sys.modules.setdefault("openvino.tools.ovc", None)  # type: ignore[arg-type]  # None: not to be imported
+loaded: Any = sys.modules
+loaded.setdefault("openvino.tools.ovc", None)  # None: not to be imported
 
 openvino: Any = importlib.import_module("openvino")
 ops: Any = importlib.import_module("openvino.opset13")

@@ -78,6 +78,16 @@ def test_the_password_goes_through_a_pipe_and_the_tag_is_the_commit(
     assert f"org.opencontainers.image.revision={state(ROOT)}" in docker.calls[0]["words"]
 
 
+@pytest.mark.parametrize(("said", "target", "tag"), [((), "cpu", ""), (("--target", "gpu"), "gpu", "-gpu")])
+def test_the_container_for_a_gpu_is_a_target_of_its_own(
+    docker: Docker, capsys: pytest.CaptureFixture[str], said: tuple[str, ...], target: str, tag: str
+) -> None:
+    assert main(["image", *said]) == 0
+    words = docker.calls[0]["words"]
+    assert words[words.index("--target") + 1] == target
+    assert f"{REGISTRY}/{STACK}:{state(ROOT)}{tag}" in capsys.readouterr().out.splitlines()
+
+
 def test_what_the_registry_has_is_not_pushed_again(docker: Docker, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["image"]) == 0
     first = capsys.readouterr().out
