@@ -35,7 +35,7 @@ _QUOTED, _QUOTED_LETTERS = 13, 32  # of what the file calls its bands; it is the
 class FileBands:
     """What a file says of its bands, an entry for each."""
 
-    descriptions: Sequence[str | None]
+    descriptions: Sequence[str]  #: empty where there is none
     tagged: Sequence[Sequence[str]]  #: names in its metadata, the one to believe first
     colours: Sequence[str]  #: colour interpretation: red, undefined, alpha …
     pixel_m: Callable[[], float]  #: on the ground; NaN where that is not known
@@ -49,7 +49,7 @@ class FileBands:
         """For each band the first name that is one: of its description, its tags, its colour; else an empty one."""
         bands = zip(self.descriptions, self.tagged, self.colours, strict=True)
         return [
-            next((name for name in (description or "", *tagged, colour) if is_band(name, wanted)), "")
+            next((name for name in (description, *tagged, colour) if is_band(name, wanted)), "")
             for description, tagged, colour in bands
         ]
 

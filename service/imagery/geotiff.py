@@ -98,7 +98,7 @@ def _read_palette(dataset: DatasetReader, header: Header, spec: InputSpec, optio
     for index, colour in dataset.colormap(1).items():
         if index < len(table):
             table[index] = colour
-    nameless = FileBands([None] * 3, [()] * 3, ["red", "green", "blue"], lambda: np.nan)
+    nameless = FileBands([""] * 3, [()] * 3, ["red", "green", "blue"], lambda: np.nan)
     chosen, cautions = choose(spec.bands, options.bands, nameless)
     indices = _read(dataset, header, [1], cautions)
     if indices.values.dtype != np.uint8:
@@ -113,11 +113,11 @@ def _read_palette(dataset: DatasetReader, header: Header, spec: InputSpec, optio
     )
 
 
-def _descriptions(dataset: DatasetReader) -> list[str | None]:
+def _descriptions(dataset: DatasetReader) -> list[str]:
     try:
-        return list(dataset.descriptions)
+        return [tags.legible(description or "") for description in dataset.descriptions]
     except UnicodeDecodeError:  # GDAL promises UTF-8, files do not
-        return [None] * dataset.count
+        return [""] * dataset.count
 
 
 def _crs(dataset: DatasetReader) -> CRS | None:

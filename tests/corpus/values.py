@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 
@@ -116,6 +117,9 @@ def _names() -> Iterator[Case]:
     }.items():  # fmt: skip
         codes = ("image_too_large",) if what == "200 kB" else (OK,)
         yield Case(kind, what, geotiff(values, names=names), codes)
+    for count, code in {3: OK, 5: "band_mapping_required"}.items():
+        halves = {"bands": json.dumps([{"name": "\ud800x"}] * count)}
+        yield Case(kind, f"{count} halves of surrogate pairs", geotiff(reflectance(bands=count), tags=halves), (code,))
     yield Case(
         kind, "one name thrice", geotiff(values, names=["B04"] * 3), ("duplicate_bands", "band_mapping_required")
     )
