@@ -15,7 +15,7 @@ from rasterio.errors import CRSError
 from rasterio.io import DatasetReader
 
 from service.imagery import georeference, tags
-from service.imagery.band_order import FileBands, choose, names_alpha_a_band
+from service.imagery.band_order import FileBands, choose, is_alpha_a_band
 from service.imagery.errors import ImageryError
 from service.imagery.patches import Caution, InputSpec, ReadOptions, TileFile
 from service.imagery.radiometry import READABLE
@@ -36,15 +36,15 @@ def read_bands(data: bytes | memoryview, spec: InputSpec, options: ReadOptions) 
         _refuse_few_bits(header)
         crs = _crs(dataset)
         file = FileBands(
-            descriptions=_descriptions(dataset),
-            tagged=tags.band_names(header.gdal_metadata, dataset.count),
+            called=_names(dataset, header),
             colours=colours,
             pixel_m=partial(georeference.pixel_size_m, crs, dataset.transform, dataset.width, dataset.height),
+            images=header.images,
         )
         chosen, cautions = choose(spec.bands, options.bands, file)
         raster = _read(dataset, header, [i + 1 for i in chosen], cautions)
-        is_masked_by_alpha = MaskFlags.alpha in dataset.mask_flag_enums[0]
-        if is_masked_by_alpha and options.bands and names_alpha_a_band(options.bands, spec.bands, file):
+        is_masked_by_alpha = MaskFlags.alpha in dataset.mask_flag_enums[0]  # as it is not where there is nodata
+        if is_masked_by_alpha and is_alpha_a_band(options.bands, spec.bands, file):
             return replace(raster, valid=_are_numbers(raster.values))
         return raster
 
@@ -98,7 +98,7 @@ def _read_palette(dataset: DatasetReader, header: Header, spec: InputSpec, optio
     for index, colour in dataset.colormap(1).items():
         if index < len(table):
             table[index] = colour
-    nameless = FileBands([""] * 3, [()] * 3, ["red", "green", "blue"], lambda: np.nan)
+    nameless = FileBands([()] * 3, ["red", "green", "blue"], lambda: np.nan)
     chosen, cautions = choose(spec.bands, options.bands, nameless)
     indices = _read(dataset, header, [1], cautions)
     if indices.values.dtype != np.uint8:
@@ -113,11 +113,14 @@ def _read_palette(dataset: DatasetReader, header: Header, spec: InputSpec, optio
     )
 
 
-def _descriptions(dataset: DatasetReader) -> list[str]:
+def _names(dataset: DatasetReader, header: Header) -> list[tuple[str, ...]]:
+    """What each band is called: its description, then what its metadata says."""
+    tagged = tags.band_names(header.gdal_metadata, dataset.count)
     try:
-        return [tags.legible(description or "") for description in dataset.descriptions]
+        described = [tags.legible(description or "") for description in dataset.descriptions]
     except UnicodeDecodeError:  # GDAL promises UTF-8, files do not
-        return [""] * dataset.count
+        return tagged
+    return [(name, *names) if name else names for name, names in zip(described, tagged, strict=True)]
 
 
 def _crs(dataset: DatasetReader) -> CRS | None:
