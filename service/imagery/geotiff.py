@@ -24,6 +24,12 @@ from service.imagery.tiff.header import Header
 from service.imagery.tiff.opening import opened
 
 LEAST_BITS = 8  # of a sample; less is a mask or a drawing
+WITH_ALPHA = 2  # bands of a palette
+#: Photometric interpretations (TIFF 6.0, and the registered ones).
+NO_COLOURS = {
+    0: "white as 0", 4: "a mask", 8: "L*a*b*", 9: "L*a*b*", 10: "L*a*b*", 32803: "the raw mosaic of a camera",
+    32844: "logarithms", 32845: "logarithms",
+}  # fmt: skip
 
 
 def read_bands(data: bytes | memoryview, spec: InputSpec, options: ReadOptions) -> Raster:
@@ -31,9 +37,9 @@ def read_bands(data: bytes | memoryview, spec: InputSpec, options: ReadOptions) 
     with opened(data, options.limits, options.window) as (dataset, header):
         _refuse_types(dataset)
         colours = [colour.name for colour in dataset.colorinterp]
+        _refuse_drawings(header, colours)
         if colours[0] == "palette":
             return _read_palette(dataset, header, spec, options)
-        _refuse_few_bits(header)
         crs = _crs(dataset)
         file = FileBands(
             called=_names(dataset, header),
@@ -56,9 +62,10 @@ def read_band(file: TileFile, options: ReadOptions) -> Raster:
         if dataset.count != 1:
             detail = f"The file for band {file.band} has {dataset.count} bands; a band file has one."
             raise ImageryError("band_count", detail)
-        if dataset.colorinterp[0].name == "palette":
+        colours = [colour.name for colour in dataset.colorinterp]
+        _refuse_drawings(header, colours)
+        if colours[0] == "palette":
             raise ImageryError("unsupported_dtype", f"The file for band {file.band} holds a palette, not values.")
-        _refuse_few_bits(header)
         return _read(dataset, header, [1], [])
 
 
@@ -137,8 +144,18 @@ def _refuse_types(dataset: DatasetReader) -> None:
             raise ImageryError("unsupported_dtype", detail)
 
 
-def _refuse_few_bits(header: Header) -> None:
-    if header.bits < LEAST_BITS:
+def _refuse_drawings(header: Header, colours: Sequence[str]) -> None:
+    """And what else GDAL hands out as if it were bands or colours: black and white, for one, has a palette there."""
+    if header.photometric in NO_COLOURS:
+        raise ImageryError(
+            "unsupported_dtype",
+            f"The file says that its samples are {NO_COLOURS[header.photometric]}, which is neither bands nor colours: "
+            "write it as RGB, or as bands with black as 0 (PHOTOMETRIC=MINISBLACK).",
+        )
+    if colours[0] == "palette" and header.bands > WITH_ALPHA:
+        detail = f"The file has {header.bands} bands and a palette, which is for one; send its bands or its colours."
+        raise ImageryError("unsupported_dtype", detail)
+    if header.bits < (2 if colours[0] == "palette" else LEAST_BITS):
         raise ImageryError(
             "unsupported_dtype",
             f"Samples of {header.bits} bits are a mask or a drawing, not imagery; send {LEAST_BITS} bits or more.",

@@ -14,8 +14,10 @@ from service.imagery.bands import band_at_the_end, canonical, is_band
 from service.imagery.errors import ImageryError
 from service.imagery.patches import InputSpec, ReadOptions, TileFile
 from service.imagery.reader import read_tile
+from tests.corpus.tiff import SHORT, Tag, image, tiff
 from tests.imagery import PLACE, RGB, UTM_33N, codes, geotiff, read, reflectance, refused
 
+RED = InputSpec(("B04",), 120, 10, 2000)
 LANDSAT = "LC08_L2SP_190027_20200613_SR_B4"
 
 
@@ -310,6 +312,28 @@ def test_a_palette_is_read_as_the_colours_it_stands_for() -> None:
     with pytest.raises(ImageryError) as error:
         read_tile([TileFile(data, band) for band in RGB.bands], RGB, ReadOptions())
     assert error.value.code == "unsupported_dtype"
+
+
+@pytest.mark.parametrize("photometric", [0, 3, 4, 8, 9, 10, 32803, 32844, 32845])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_samples_that_are_neither_bands_nor_colours_are_refused(photometric: int, bits: int) -> None:
+    colours = {"t320": Tag(SHORT, [7] * (3 << bits))} if photometric == 3 else {}
+    page = image(bits=(bits,) * 3, photometric=photometric, **colours)
+    assert refused(tiff(page)) == "unsupported_dtype"
+    if photometric != 3:
+        with pytest.raises(ImageryError) as error:
+            read_tile(
+                [TileFile(tiff(image(bands=1, bits=(bits,), photometric=photometric)), "B04")], RED, ReadOptions()
+            )
+        assert error.value.code == "unsupported_dtype"
+
+
+@pytest.mark.parametrize("bits", [1, 4, 8])
+@pytest.mark.parametrize("photometric", ["MINISWHITE", "MINISBLACK"])
+def test_a_drawing_of_few_bits_is_not_taken_for_a_palette(bits: int, photometric: str) -> None:
+    drawing = geotiff(np.ones((1, 120, 120), np.uint8), NBITS=bits, photometric=photometric)
+    expected = "band_count" if (bits, photometric) == (8, "MINISBLACK") else "unsupported_dtype"
+    assert refused(drawing) == expected
 
 
 def test_of_several_images_in_a_file_the_first_is_read_with_a_warning() -> None:
