@@ -69,10 +69,13 @@ def stretch(values: NDArray[Any], scale: float, offset: int, divisor: float) -> 
 
 
 def _sample(raster: Raster) -> NDArray[Any]:
-    """C × n valid values, evenly spread over the image."""
-    step = math.ceil(math.sqrt(raster.valid.size / SAMPLE_PX))
-    values, valid = raster.values[:, ::step, ::step], raster.valid[::step, ::step]
-    return values.reshape(len(values), -1) if valid.all() else values[:, valid]
+    """C × n valid values, evenly spread over the image; of few valid pixels all."""
+    count = len(raster.values)
+    if raster.valid.all():
+        step = math.ceil(math.sqrt(raster.valid.size / SAMPLE_PX))
+        return raster.values[:, ::step, ::step].reshape(count, -1)
+    places = np.flatnonzero(raster.valid)
+    return raster.values.reshape(count, -1)[:, places[:: math.ceil(len(places) / SAMPLE_PX) or 1]]
 
 
 def _scale(sample: NDArray[Any], raster: Raster) -> float:
@@ -107,7 +110,13 @@ def _tagged_offset(raster: Raster, scale: float) -> int | None:
             f"The file's offset tag of {raster.offset:g} is far beyond reflectance: say with the option boa_offset "
             "what is to be added.",
         )
-    return round(offset)
+    if not round(offset) and raster.scale is None:
+        raise ImageryError(
+            "scale_ambiguous",
+            f"The file's offset tag of {raster.offset:g} without a scale tag is nothing beside its values: say "
+            "with the option boa_offset what is to be added.",
+        )
+    return round(offset) or None
 
 
 def _refuse_offsets_of_8_bits(raster: Raster, options: ReadOptions) -> None:

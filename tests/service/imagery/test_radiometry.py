@@ -65,6 +65,21 @@ def test_an_offset_tag_alone_counts_in_the_values_own_unit() -> None:
     assert np.array_equal(counted.pixels, expected.pixels)
 
 
+def test_an_offset_tag_that_is_nothing_in_the_values_own_unit_does_not_pass_for_one() -> None:
+    stored = reflectance() + np.uint16(1000)
+    in_reflectance = geotiff(stored, offsets=[-0.1] * 3)
+    assert refused(in_reflectance) == "scale_ambiguous"
+    (said,) = read(in_reflectance, boa_offset=-1000)
+    assert np.array_equal(said.pixels, read(geotiff(reflectance()))[0].pixels)
+    assert "boa_offset_suspected" in codes(read(geotiff(stored, scales=[0.0001] * 3, offsets=[1e-5] * 3))[0])
+
+
+def test_valid_pixels_are_looked_at_however_they_lie() -> None:
+    values = np.full((3, 1002, 1002), np.nan, np.float32)
+    values[:, 1::2, 1::2] = 255
+    assert refused(geotiff(values)) == "scale_ambiguous"
+
+
 def test_a_scale_tag_says_nothing_of_the_offset() -> None:
     stored = reflectance() + np.uint16(1000)
     assert "boa_offset_suspected" in codes(read(geotiff(stored, scales=[0.0001] * 3))[0])
