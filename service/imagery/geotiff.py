@@ -133,7 +133,7 @@ def _names(dataset: DatasetReader, header: Header) -> list[tuple[str, ...]]:
 def _crs(dataset: DatasetReader) -> CRS | None:
     try:
         return dataset.crs
-    except CRSError:  # pixels are none the worse for it
+    except CRSError:  # pixels are none the worse for it; a text that is no UTF-8 fails sooner, when rasterio opens it
         return None
 
 
