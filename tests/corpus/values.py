@@ -115,7 +115,9 @@ def _names() -> Iterator[Case]:
         "line breaks": ["a\nb", "c\r\nd", "e\te"], "200 kB": ["a" * 200_000] * 3, "quotes": ['"', "'", "\\"],
         "terminal codes": ["\x1b[31m", "\x07", "\x9b"], "markup": ["<script>", "&amp;", "]]>"], "NUL": ["\0"] * 3,
     }.items():  # fmt: skip
-        codes = {"200 kB": "image_too_large", "quotes": "band_mapping_required", "markup": "band_mapping_required"}
+        codes = {"200 kB": "image_too_large"} | dict.fromkeys(
+            ("quotes", "markup", "terminal codes"), "band_mapping_required"
+        )
         yield Case(kind, what, geotiff(values, names=names), (codes.get(what, OK),))
     for count, code in {3: OK, 5: "band_mapping_required"}.items():
         halves = {"bands": json.dumps([{"name": "\ud800x"}] * count)}
