@@ -106,15 +106,22 @@ async def _answer(
     try:
         answer = await _invoke(request, reading, featurizer, settings)
     except ServiceError as error:
-        return problems.response(error), error.code
+        return _problem(error)
     except ClientDisconnect:
         return Response(status_code=CLIENT_GONE), "client_gone"
     except asyncio.CancelledError:  # the server ends, and this request's body is not here yet or its time is up
         late = ServiceError("draining", "The service ended before it could answer; send it again.", retry_after_s=5)
-        return problems.response(late), late.code
+        return _problem(late)
     except Exception as error:
-        return problems.response(ServiceError.unforeseen(error)), "internal"
+        return _problem(ServiceError.unforeseen(error))
     return Response(answer.body, media_type=answer.media_type), "ok"
+
+
+def _problem(error: ServiceError) -> tuple[Response, str]:
+    try:
+        return problems.response(error), error.code
+    except Exception as fault:  # it quotes what no answer can hold
+        return problems.response(ServiceError.unforeseen(fault)), "internal"
 
 
 async def _invoke(request: Request, reading: Reading, featurizer: Featurizer, settings: Settings) -> Answer:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 from service.imagery.bands import canonical, is_band, is_numbered
 from service.imagery.errors import ImageryError
@@ -26,8 +26,13 @@ ORDERS = {
     # B8A comes last in its files, whatever its paper says: github.com/phelber/EuroSAT/issues/7
     "eurosat": (*(band for band in _SENTINEL_2 if band != "B8A"), "B8A"),
 }
-_OTHER_SENSORS = re.compile(r"(?:.*[_ .-])?B\d+[A-Z]?", re.IGNORECASE)
+#: How writers number bands that nobody named.
+_COUNTING = re.compile(r"(?:band|layer|channel|sample|raster)?[ _.#-]*([0-9]{1,3})", re.IGNORECASE)
+#: Letters, and what Earth Engine calls the bands that its visualize() makes.
+_COLOURS = {"R": "red", "G": "green", "B": "blue", "N": "nir"} | {f"VIS-{c}": c for c in ("RED", "GREEN", "BLUE")}
+_MASKS = re.compile(r"^a$|alpha|mask|valid|transparen|opacity", re.IGNORECASE)
 _LANDSAT_M = (25, 35)  # of a pixel; Sentinel-2's are 10, 20 and 60 m
+_LANDSAT_7 = ["B01", "B02", "B03", "B04", "B05", "B07"]  # its bands of 30 m
 _QUOTED, _QUOTED_LETTERS = 13, 32  # of what the file calls its bands; it is the caller's text, and may be long
 
 
@@ -35,29 +40,44 @@ _QUOTED, _QUOTED_LETTERS = 13, 32  # of what the file calls its bands; it is the
 class FileBands:
     """What a file says of its bands, an entry for each."""
 
-    descriptions: Sequence[str | None]
-    tagged: Sequence[Sequence[str]]  #: names in its metadata, the one to believe first
+    called: Sequence[Sequence[str]]  #: its description and names in its metadata, the one to believe first
     colours: Sequence[str]  #: colour interpretation: red, undefined, alpha …
     pixel_m: Callable[[], float]  #: on the ground; NaN where that is not known
+    images: int = 1  #: pages, of which this is the first
+
+    @property
+    def names(self) -> Sequence[Sequence[str]]:
+        """What each band is called; nothing where that does no more than count the bands."""
+        numbered = ((i, _COUNTING.fullmatch(name)) for i, names in enumerate(self.called) for name in names)
+        is_counted = all(match and int(match[1]) - i in (0, 1) for i, match in numbered)
+        return [()] * len(self.called) if is_counted else self.called
 
     @property
     def data(self) -> list[int]:
-        """Positions (from 0) of all bands but alpha."""
-        return [i for i, colour in enumerate(self.colours) if colour != "alpha"]
+        """Positions (from 0) of all bands but alpha.
+
+        GDAL takes the fourth of four bands of 8 bits for alpha, so one that is called anything else is none.
+        """
+        is_other = [bool(names) and not any(map(_MASKS.search, names)) for names in self.names]
+        return [i for i, colour in enumerate(self.colours) if colour != "alpha" or is_other[i]]
 
     def known_names(self, wanted: Sequence[str]) -> list[str]:
-        """For each band the first name that is one: of its description, its tags, its colour; else an empty one."""
-        bands = zip(self.descriptions, self.tagged, self.colours, strict=True)
-        return [
-            next((name for name in (description or "", *tagged, colour) if is_band(name, wanted)), "")
-            for description, tagged, colour in bands
-        ]
+        """For each band the first name that is one, else an empty one.
+
+        The colours count where no band has a name: GDAL takes any three bands of 8 bits for red, green and blue.
+        Letters count where each band has one.
+        """
+        names, data = self.names, self.data
+        if not any(names[i] for i in data):
+            names = [(colour,) for colour in self.colours]
+        elif all(names[i] and names[i][0].upper() in _COLOURS for i in data):
+            names = [[_COLOURS.get(name.upper(), name) for name in band] for band in names]
+        return [next((name for name in band if is_band(name, wanted)), "") for band in names]
 
     def quoted(self) -> str:
         """Whatever the file calls its bands."""
-        pairs = zip(self.descriptions, self.tagged, strict=True)
-        names = (next(filter(None, (description, *tagged)), "") for description, tagged in pairs)
-        return ", ".join(name[:_QUOTED_LETTERS] for name in [name for name in names if name][:_QUOTED])
+        names = [names[0] for names in self.names if names]
+        return ", ".join(name[:_QUOTED_LETTERS] for name in names[:_QUOTED])
 
 
 def spelt_out(said: Sequence[str]) -> Sequence[str]:
@@ -68,8 +88,9 @@ def spelt_out(said: Sequence[str]) -> Sequence[str]:
 def choose(wanted: Sequence[str], said: Sequence[str] | None, file: FileBands) -> tuple[list[int], list[Caution]]:
     """Positions (from 0) of the wanted bands in a file, with what had to be assumed.
 
-    What the caller `said` counts first; then, band by band, the file's descriptions, its tags and its colour
-    interpretation; and last the bare order: three bands are red, green and blue, as many as the model reads are those.
+    What the caller `said` counts first; then, band by band, the file's descriptions and its tags; where no band has a
+    name, its colour interpretation; and last the bare order: three bands are red, green and blue, as many as the model
+    reads are those.
     Raises ImageryError with band_count, band_mapping_required or duplicate_bands.
     """
     wanted = [canonical(band) for band in wanted]
@@ -78,26 +99,26 @@ def choose(wanted: Sequence[str], said: Sequence[str] | None, file: FileBands) -
     names = file.known_names(wanted)
     if (chosen := _positions(names, wanted)) is not None:
         return chosen, _number_caution(names, chosen, file)
-    called, reads = file.quoted(), ", ".join(wanted)
+    reads = ", ".join(wanted)
     if known := [canonical(name) for name in names if name]:
         raise ImageryError(
             "band_mapping_required",
             f"The model reads {reads}, but the file says that it holds {', '.join(known[:_QUOTED])}: "
             "send those bands, or name the file's bands, in file order, with the option bands.",
         )
-    if any(map(_OTHER_SENSORS.fullmatch, filter(None, chain(file.descriptions, *file.tagged)))):
+    if len(file.data) < len(wanted):
+        pages = f", and the first of its {file.images} images is all that is read" if file.images > 1 else ""
+        raise ImageryError("band_count", f"The model reads {reads}; the file holds only {len(file.data)}{pages}.")
+    if called := file.quoted():
         raise ImageryError(
             "band_mapping_required",
-            f"The file calls its bands {called}; which bands a sensor's numbers mean is not known here: "
-            f"the model reads {reads}, so name all bands, in file order, with the option bands.",
+            f"The file calls its bands {called}; the model reads {reads}, and which of them these are is not known "
+            "here: name all bands, in file order, with the option bands.",
         )
-    says = f"The file calls its bands {called}" if called else "The file names no bands"
     for order in (ORDERS["rgb"], wanted):
         if len(file.data) == len(order) and (chosen := _positions(order, wanted)) is not None:
-            taken = Caution("band_order_assumed", f"{says}; taken as {', '.join(order)} in this order.")
-            return [file.data[i] for i in chosen], [taken]
-    if len(file.data) < len(wanted):
-        raise ImageryError("band_count", f"The model reads {reads}; the file holds only {len(file.data)}.")
+            detail = f"The file names no bands; taken as {', '.join(order)} in this order."
+            return [file.data[i] for i in chosen], [Caution("band_order_assumed", detail)]
     raise ImageryError(
         "band_mapping_required",
         f"The model reads {reads}; which of the file's {len(file.data)} bands these are is not said: "
@@ -105,11 +126,13 @@ def choose(wanted: Sequence[str], said: Sequence[str] | None, file: FileBands) -
     )
 
 
-def names_alpha_a_band(said: Sequence[str], wanted: Sequence[str], file: FileBands) -> bool:
-    """True where the caller says that what looks like alpha is a band: GDAL takes any fourth band of 8 bits for it."""
-    names = spelt_out(said)
+def is_alpha_a_band(said: Sequence[str] | None, wanted: Sequence[str], file: FileBands) -> bool:
+    """True where the caller or else the file says that what looks like alpha is a band."""
     alpha = [i for i, colour in enumerate(file.colours) if colour == "alpha"]
-    return len(names) == len(file.colours) and any(is_band(names[i], wanted) for i in alpha)
+    names = spelt_out(said or ())
+    if len(names) == len(file.colours):
+        return any(is_band(names[i], wanted) for i in alpha)
+    return any(i in file.data for i in alpha)
 
 
 def _as_said(wanted: Sequence[str], said: Sequence[str], file: FileBands) -> list[int]:
@@ -144,10 +167,15 @@ def _number_caution(names: Sequence[str], chosen: Sequence[int], file: FileBands
     said = [names[i].strip().upper() for i in chosen]
     if not any(map(is_numbered, said)):
         return []
+    pixel_m, found = file.pixel_m(), [canonical(name) for name in names]
     if len(names) < len(_SENTINEL_2) - 1 and [name.strip().upper() for name in names] == _counted(len(names)):
         why = "numbers from B1 on may do no more than count them"
-    elif _LANDSAT_M[0] < (pixel_m := file.pixel_m()) < _LANDSAT_M[1]:
+    elif _LANDSAT_M[0] < pixel_m < _LANDSAT_M[1]:
         why = f"pixels of {pixel_m:.3g} m are Landsat's, whose numbers mean other bands"
+    elif found == _LANDSAT_7:
+        why = "these are the numbers of Landsat 7, which mean other bands"
+    elif math.isnan(pixel_m) and not any(set(found) == set(order) for order in ORDERS.values()):
+        why = "other sensors' numbers mean other bands, and the size of the pixels tells of no sensor"
     else:
         return []
     detail = f"{', '.join(said)} were taken as Sentinel-2's bands, but {why}: "

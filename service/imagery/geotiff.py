@@ -15,7 +15,7 @@ from rasterio.errors import CRSError
 from rasterio.io import DatasetReader
 
 from service.imagery import georeference, tags
-from service.imagery.band_order import FileBands, choose, names_alpha_a_band
+from service.imagery.band_order import FileBands, choose, is_alpha_a_band
 from service.imagery.errors import ImageryError
 from service.imagery.patches import Caution, InputSpec, ReadOptions, TileFile
 from service.imagery.radiometry import READABLE
@@ -24,6 +24,12 @@ from service.imagery.tiff.header import Header
 from service.imagery.tiff.opening import opened
 
 LEAST_BITS = 8  # of a sample; less is a mask or a drawing
+WITH_ALPHA = 2  # bands of a palette
+#: Photometric interpretations (TIFF 6.0, and the registered ones).
+NO_COLOURS = {
+    0: "white as 0", 4: "a mask", 8: "L*a*b*", 9: "L*a*b*", 10: "L*a*b*", 32803: "the raw mosaic of a camera",
+    32844: "logarithms", 32845: "logarithms",
+}  # fmt: skip
 
 
 def read_bands(data: bytes | memoryview, spec: InputSpec, options: ReadOptions) -> Raster:
@@ -31,20 +37,20 @@ def read_bands(data: bytes | memoryview, spec: InputSpec, options: ReadOptions) 
     with opened(data, options.limits, options.window) as (dataset, header):
         _refuse_types(dataset)
         colours = [colour.name for colour in dataset.colorinterp]
+        _refuse_drawings(header, colours)
         if colours[0] == "palette":
             return _read_palette(dataset, header, spec, options)
-        _refuse_few_bits(header)
         crs = _crs(dataset)
         file = FileBands(
-            descriptions=_descriptions(dataset),
-            tagged=tags.band_names(header.gdal_metadata, dataset.count),
+            called=_names(dataset, header),
             colours=colours,
             pixel_m=partial(georeference.pixel_size_m, crs, dataset.transform, dataset.width, dataset.height),
+            images=header.images,
         )
         chosen, cautions = choose(spec.bands, options.bands, file)
         raster = _read(dataset, header, [i + 1 for i in chosen], cautions)
-        is_masked_by_alpha = MaskFlags.alpha in dataset.mask_flag_enums[0]
-        if is_masked_by_alpha and options.bands and names_alpha_a_band(options.bands, spec.bands, file):
+        is_masked_by_alpha = MaskFlags.alpha in dataset.mask_flag_enums[0]  # as it is not where there is nodata
+        if is_masked_by_alpha and is_alpha_a_band(options.bands, spec.bands, file):
             return replace(raster, valid=_are_numbers(raster.values))
         return raster
 
@@ -56,9 +62,10 @@ def read_band(file: TileFile, options: ReadOptions) -> Raster:
         if dataset.count != 1:
             detail = f"The file for band {file.band} has {dataset.count} bands; a band file has one."
             raise ImageryError("band_count", detail)
-        if dataset.colorinterp[0].name == "palette":
+        colours = [colour.name for colour in dataset.colorinterp]
+        _refuse_drawings(header, colours)
+        if colours[0] == "palette":
             raise ImageryError("unsupported_dtype", f"The file for band {file.band} holds a palette, not values.")
-        _refuse_few_bits(header)
         return _read(dataset, header, [1], [])
 
 
@@ -98,7 +105,7 @@ def _read_palette(dataset: DatasetReader, header: Header, spec: InputSpec, optio
     for index, colour in dataset.colormap(1).items():
         if index < len(table):
             table[index] = colour
-    nameless = FileBands([None] * 3, [()] * 3, ["red", "green", "blue"], lambda: np.nan)
+    nameless = FileBands([()] * 3, ["red", "green", "blue"], lambda: np.nan)
     chosen, cautions = choose(spec.bands, options.bands, nameless)
     indices = _read(dataset, header, [1], cautions)
     if indices.values.dtype != np.uint8:
@@ -113,17 +120,20 @@ def _read_palette(dataset: DatasetReader, header: Header, spec: InputSpec, optio
     )
 
 
-def _descriptions(dataset: DatasetReader) -> list[str | None]:
+def _names(dataset: DatasetReader, header: Header) -> list[tuple[str, ...]]:
+    """What each band is called: its description, then what its metadata says."""
+    tagged = tags.band_names(header.gdal_metadata, dataset.count)
     try:
-        return list(dataset.descriptions)
+        described = [tags.legible(description or "") for description in dataset.descriptions]
     except UnicodeDecodeError:  # GDAL promises UTF-8, files do not
-        return [None] * dataset.count
+        return tagged
+    return [(name, *names) if name else names for name, names in zip(described, tagged, strict=True)]
 
 
 def _crs(dataset: DatasetReader) -> CRS | None:
     try:
         return dataset.crs
-    except CRSError:  # pixels are none the worse for it
+    except CRSError:  # pixels are none the worse for it; a text that is no UTF-8 fails sooner, when rasterio opens it
         return None
 
 
@@ -134,8 +144,18 @@ def _refuse_types(dataset: DatasetReader) -> None:
             raise ImageryError("unsupported_dtype", detail)
 
 
-def _refuse_few_bits(header: Header) -> None:
-    if header.bits < LEAST_BITS:
+def _refuse_drawings(header: Header, colours: Sequence[str]) -> None:
+    """And what else GDAL hands out as if it were bands or colours: black and white, for one, has a palette there."""
+    if header.photometric in NO_COLOURS:
+        raise ImageryError(
+            "unsupported_dtype",
+            f"The file says that its samples are {NO_COLOURS[header.photometric]}, which is neither bands nor colours: "
+            "write it as RGB, or as bands with black as 0 (PHOTOMETRIC=MINISBLACK).",
+        )
+    if colours[0] == "palette" and header.bands > WITH_ALPHA:
+        detail = f"The file has {header.bands} bands and a palette, which is for one; send its bands or its colours."
+        raise ImageryError("unsupported_dtype", detail)
+    if header.bits < (2 if colours[0] == "palette" else LEAST_BITS):
         raise ImageryError(
             "unsupported_dtype",
             f"Samples of {header.bits} bits are a mask or a drawing, not imagery; send {LEAST_BITS} bits or more.",

@@ -21,6 +21,7 @@ DARKEST_REFLECTANCE = -0.5  # what correction for the atmosphere makes of shade,
 BRIGHTEST_REFLECTANCE = 2.0  # clouds and snow exceed 1; whole-number DN in floats exceed this by far
 FARTHEST_OFFSET_DN = 1_000_000  # a hundred times what reflects everything
 SATURATED_SHARE = 0.5  # of the valid pixels, in all bands: some are bright over a desert or a forest
+LARGEST_TABLE = 65_536  # numbers of 16 bits
 SAMPLE_PX = 1_000_000  # enough for percentiles; those of all pixels of a large scene take seconds
 
 
@@ -54,25 +55,37 @@ def stretch(values: NDArray[Any], scale: float, offset: int, divisor: float) -> 
     """clip((value × scale + offset) × 255 / divisor, 0, 255), truncated, as EuroSAT and BigEarthNet users do.
 
     Multiplies before it divides, so that whole results stay whole. Values that are not finite become 0. `values`
-    is C × H × W; band after band, since a whole Sentinel-2 tile takes 3 GB in float64.
+    is C × H × W; band after band, since a whole Sentinel-2 tile takes 3 GB in float64. Of numbers of up to 16 bits a
+    scene has more than there are different ones: those are looked up.
     """
+    is_looked_up = values.dtype.kind in "iu" and values.itemsize <= 2 and values.size > LARGEST_TABLE
+    if is_looked_up:
+        unsigned = f"u{values.itemsize}"
+        table = _stretched(np.arange(256**values.itemsize).astype(unsigned).view(values.dtype), scale, offset, divisor)
     pixels = np.empty(values.shape, np.uint8)
     for band, out in zip(values, pixels, strict=True):
-        dn = np.nan_to_num(band.astype(np.float64), copy=False, posinf=0, neginf=0)
-        if scale != 1:
-            dn *= scale
-        dn += offset
-        dn *= 255
-        dn /= divisor
-        out[...] = np.clip(dn, 0, 255, out=dn)
+        out[...] = table[band.view(unsigned)] if is_looked_up else _stretched(band, scale, offset, divisor)
     return pixels
 
 
+def _stretched(band: NDArray[Any], scale: float, offset: int, divisor: float) -> NDArray[np.uint8]:
+    dn = np.nan_to_num(band.astype(np.float64), copy=False, posinf=0, neginf=0)
+    if scale != 1:
+        dn *= scale
+    dn += offset
+    dn *= 255
+    dn /= divisor
+    return np.clip(dn, 0, 255, out=dn).astype(np.uint8)
+
+
 def _sample(raster: Raster) -> NDArray[Any]:
-    """C × n valid values, evenly spread over the image."""
-    step = math.ceil(math.sqrt(raster.valid.size / SAMPLE_PX))
-    values, valid = raster.values[:, ::step, ::step], raster.valid[::step, ::step]
-    return values.reshape(len(values), -1) if valid.all() else values[:, valid]
+    """C × n valid values, evenly spread over the image; of few valid pixels all."""
+    count = len(raster.values)
+    if raster.valid.all():
+        step = math.ceil(math.sqrt(raster.valid.size / SAMPLE_PX))
+        return raster.values[:, ::step, ::step].reshape(count, -1)
+    places = np.flatnonzero(raster.valid)
+    return raster.values.reshape(count, -1)[:, places[:: math.ceil(len(places) / SAMPLE_PX) or 1]]
 
 
 def _scale(sample: NDArray[Any], raster: Raster) -> float:
@@ -107,7 +120,13 @@ def _tagged_offset(raster: Raster, scale: float) -> int | None:
             f"The file's offset tag of {raster.offset:g} is far beyond reflectance: say with the option boa_offset "
             "what is to be added.",
         )
-    return round(offset)
+    if not round(offset) and raster.scale is None:
+        raise ImageryError(
+            "scale_ambiguous",
+            f"The file's offset tag of {raster.offset:g} without a scale tag is nothing beside its values: say "
+            "with the option boa_offset what is to be added.",
+        )
+    return round(offset) or None
 
 
 def _refuse_offsets_of_8_bits(raster: Raster, options: ReadOptions) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -81,13 +82,19 @@ def _resample(raster: Raster, height: int, width: int) -> tuple[NDArray[Any], ND
     if band.shape == (height, width):
         return raster.values, valid
     filled = np.where(valid, band, band[valid].mean() if valid.any() else 0).astype(np.float32)
-    resized = _resized(filled, height, width, Image.Resampling.BICUBIC)
-    whole = _resized(valid.astype(np.float32), height, width, Image.Resampling.BILINEAR) > 0.999
+    resized = np.asarray(Image.fromarray(filled).resize((width, height), Image.Resampling.BICUBIC))
+    whole = np.logical_and.reduce([valid[rows] for rows in _mixed(height, band.shape[0])])
+    whole = np.logical_and.reduce([whole[:, columns] for columns in _mixed(width, band.shape[1])])
     if np.issubdtype(band.dtype, np.integer):
         limits = np.iinfo(band.dtype)
         resized = np.clip(np.rint(resized.astype(np.float64)), limits.min, limits.max)
     return resized.astype(band.dtype)[None], whole
 
 
-def _resized(band: NDArray[np.float32], height: int, width: int, how: Image.Resampling) -> NDArray[np.float32]:
-    return np.asarray(Image.fromarray(band).resize((width, height), how))
+def _mixed(length: int, coarse: int) -> NDArray[np.intp]:
+    """n × `length`: which of `coarse` rows or columns are mixed into each of a finer grid's, by Pillow's bicubic."""
+    step = coarse / length
+    reach = math.ceil(2 * max(1.0, step))  # its kernel ends two pixels off
+    centres = np.floor((np.arange(length) + 0.5) * step - 0.5).astype(np.intp)
+    mixed: NDArray[np.intp] = np.clip(centres + np.arange(1 - reach, 1 + reach)[:, None], 0, coarse - 1)
+    return mixed

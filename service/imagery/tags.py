@@ -35,7 +35,13 @@ def band_names(gdal_metadata: bytes, count: int) -> list[tuple[str, ...]]:
 
 def _names(band: Mapping[str, Any]) -> tuple[str, ...]:
     found = (band.get(key) for key in (*_COMMON, *_OWN))
-    return tuple(name for name in found if isinstance(name, str) and name.strip())
+    return tuple(name for name in (legible(name) for name in found if isinstance(name, str)) if name)
+
+
+def legible(name: str) -> str:
+    """A name without the space around it; empty where an answer could not quote it, as half a surrogate pair."""
+    name = name.strip()
+    return name if name.isprintable() else ""
 
 
 def _items(gdal_metadata: bytes) -> dict[str | None, dict[str, str]]:

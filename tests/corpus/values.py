@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 
@@ -114,8 +115,13 @@ def _names() -> Iterator[Case]:
         "line breaks": ["a\nb", "c\r\nd", "e\te"], "200 kB": ["a" * 200_000] * 3, "quotes": ['"', "'", "\\"],
         "terminal codes": ["\x1b[31m", "\x07", "\x9b"], "markup": ["<script>", "&amp;", "]]>"], "NUL": ["\0"] * 3,
     }.items():  # fmt: skip
-        codes = ("image_too_large",) if what == "200 kB" else (OK,)
-        yield Case(kind, what, geotiff(values, names=names), codes)
+        codes = {"200 kB": "image_too_large"} | dict.fromkeys(
+            ("quotes", "markup", "terminal codes"), "band_mapping_required"
+        )
+        yield Case(kind, what, geotiff(values, names=names), (codes.get(what, OK),))
+    for count, code in {3: OK, 5: "band_mapping_required"}.items():
+        halves = {"bands": json.dumps([{"name": "\ud800x"}] * count)}
+        yield Case(kind, f"{count} halves of surrogate pairs", geotiff(reflectance(bands=count), tags=halves), (code,))
     yield Case(
         kind, "one name thrice", geotiff(values, names=["B04"] * 3), ("duplicate_bands", "band_mapping_required")
     )

@@ -14,8 +14,10 @@ from service.imagery.bands import band_at_the_end, canonical, is_band
 from service.imagery.errors import ImageryError
 from service.imagery.patches import InputSpec, ReadOptions, TileFile
 from service.imagery.reader import read_tile
+from tests.corpus.tiff import SHORT, Tag, image, tiff
 from tests.imagery import PLACE, RGB, UTM_33N, codes, geotiff, read, reflectance, refused
 
+RED = InputSpec(("B04",), 120, 10, 2000)
 LANDSAT = "LC08_L2SP_190027_20200613_SR_B4"
 
 
@@ -178,8 +180,9 @@ def test_all_bands_but_alpha_may_be_named_and_what_is_named_a_band_masks_nothing
 
 
 def test_what_a_file_calls_its_bands_is_quoted_in_short() -> None:
-    (patch,) = read(geotiff(reflectance(), names=["x" * 5000, "y" * 5000, "z" * 5000]))
-    assert len(patch.facts.warnings[0].message) < 200
+    with pytest.raises(ImageryError) as error:
+        read(geotiff(reflectance(), names=["x" * 5000, "y" * 5000, "z" * 5000]))
+    assert len(error.value.detail) < 300
 
 
 @pytest.mark.parametrize("names", [["B08", "B04", "B03"], ["nir", "red", "green"]])
@@ -188,11 +191,104 @@ def test_bands_that_are_said_to_be_others_are_not_taken_for_the_models(names: li
     assert refused(geotiff(reflectance(), names=names, photometric=photometric)) == "band_mapping_required"
 
 
-def test_bands_of_unknown_names_are_taken_in_order_with_a_warning_that_quotes_them() -> None:
-    (patch,) = read(geotiff(reflectance(), names=["one", "two", "three"]))
-    assert [w.message for w in patch.facts.warnings] == [
-        "The file calls its bands one, two, three; taken as B04, B03, B02 in this order."
-    ]
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("one", "two", "three"),
+        ("sr_blue", "sr_green", "sr_red"),
+        ("SR_B2", "SR_B3", "SR_B4"),
+        ("Near Infrared", "Red band", "Green band"),
+        ("NDVI", "NDWI", "NBR"),
+        ("VV", "VH", "VV/VH"),
+        ("Band 4", "Band 3", "Band 2"),
+        ("R", "G", "NDVI"),
+        ("NDVI", "", ""),
+    ],
+)
+def test_bands_of_unknown_names_are_taken_for_no_colours_whatever_gdal_makes_of_8_bits(
+    dtype: type, names: tuple[str, ...]
+) -> None:
+    values = (reflectance() // 10).astype(dtype)
+    with pytest.raises(ImageryError, match=names[0]) as error:
+        read(geotiff(values, names=names))
+    assert error.value.code == "band_mapping_required"
+    by_tag = geotiff(values, band_tags=[{"name": name} if name else {} for name in names])
+    assert refused(by_tag) == "band_mapping_required"
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_names_that_only_count_the_bands_are_none(dtype: type) -> None:
+    values = (reflectance() // 10).astype(dtype)
+    (expected,) = read(geotiff(values))
+    for names in (("Band 1", "Band 2", "Band 3"), ("band_0", "band_1", "band_2"), ("1", "2", "3"), ("", "Layer 2", "")):
+        (patch,) = read(geotiff(values, names=names))
+        assert np.array_equal(patch.pixels, expected.pixels)
+        assert codes(patch) == codes(expected)
+
+
+@pytest.mark.parametrize("names", [("b", "G", "R"), ("vis-blue", "vis-green", "vis-red"), ("N", "B", "G", "R")])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_letters_name_the_bands_where_each_has_one(names: tuple[str, ...], dtype: type) -> None:
+    values = (reflectance(bands=len(names)) // 10).astype(dtype)
+    (patch,) = read(geotiff(values, names=names))
+    (expected,) = read(geotiff(values[:-4:-1], names=RGB.bands))
+    assert np.array_equal(patch.pixels, expected.pixels)
+    assert codes(patch) == codes(expected)
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NodataShadowWarning")
+@pytest.mark.parametrize("names", [("ndvi", "B04", "B03", "B02"), ("B08", "red", "green", "blue")])
+def test_a_fourth_band_of_8_bits_that_has_a_name_masks_nothing(names: tuple[str, ...]) -> None:
+    values = (reflectance(bands=4) // 10).astype(np.uint8)
+    values[3, :40] = 0
+    for order in ([0, 1, 2, 3], [1, 2, 3, 0]):
+        (patch,) = read(geotiff(values[order], names=[names[i] for i in order]))
+        assert np.array_equal(patch.pixels, values[1:].transpose(1, 2, 0))
+        assert patch.valid.all()
+        (holed,) = read(geotiff(values[order], names=[names[i] for i in order], nodata=0))
+        assert not holed.valid[:40].any()
+        assert holed.valid[40:].all()
+
+
+@pytest.mark.parametrize("name", ["", "alpha", "A", "Band 4", "dataMask"])
+def test_a_fourth_band_of_8_bits_that_is_called_a_mask_is_one(name: str) -> None:
+    values = np.full((4, 120, 120), 90, np.uint8)
+    values[3, :40] = 0
+    rest = [f"Band {i}" for i in (1, 2, 3)] if name == "Band 4" else ["red", "green", "blue"]
+    (patch,) = read(geotiff(values, names=[*rest, name]))
+    assert patch.facts.valid_fraction == pytest.approx(2 / 3)
+    (said,) = read(geotiff(values, names=["red", "green", "blue", "nir"]), bands=("red", "green", "blue", "alpha"))
+    assert said.facts.valid_fraction == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(
+    ("names", "is_placed", "warned"),
+    [
+        (["B1", "B2", "B3", "B4", "B5", "B7"], True, True),
+        (["B1", "B2", "B3", "B4", "B5", "B7"], False, True),
+        (["B2", "B3", "B4", "B5", "B6", "B7"], False, True),
+        (["B2", "B3", "B4", "B8"], False, False),
+        (["B4", "B3", "B2"], False, False),
+        ([*ORDERS["sentinel-2-l2a"]], False, False),
+        (["nir", "red", "green", "blue"], False, False),
+    ],
+)
+def test_band_numbers_that_may_be_another_sensors_are_warned_of(
+    names: list[str], is_placed: bool, warned: bool
+) -> None:
+    place = {} if is_placed else {"crs": None, "transform": None}
+    (patch,) = read(geotiff(reflectance(bands=len(names)), names=names, **place))
+    assert ("band_numbers_assumed" in codes(patch)) is warned
+
+
+def test_of_a_file_with_a_page_for_each_band_it_is_said_that_the_first_is_all_that_is_read() -> None:
+    pages = BytesIO()
+    first, *others = (Image.fromarray(np.full((120, 120), grey, np.uint16)) for grey in (500, 900, 400))
+    first.save(pages, "TIFF", save_all=True, append_images=others)
+    with pytest.raises(ImageryError, match="first of its 3 images") as error:
+        read(pages.getvalue())
+    assert error.value.code == "band_count"
 
 
 def test_a_band_name_that_is_no_utf_8_is_no_name() -> None:
@@ -216,6 +312,28 @@ def test_a_palette_is_read_as_the_colours_it_stands_for() -> None:
     with pytest.raises(ImageryError) as error:
         read_tile([TileFile(data, band) for band in RGB.bands], RGB, ReadOptions())
     assert error.value.code == "unsupported_dtype"
+
+
+@pytest.mark.parametrize("photometric", [0, 3, 4, 8, 9, 10, 32803, 32844, 32845])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_samples_that_are_neither_bands_nor_colours_are_refused(photometric: int, bits: int) -> None:
+    colours = {"t320": Tag(SHORT, [7] * (3 << bits))} if photometric == 3 else {}
+    page = image(bits=(bits,) * 3, photometric=photometric, **colours)
+    assert refused(tiff(page)) == "unsupported_dtype"
+    if photometric != 3:
+        with pytest.raises(ImageryError) as error:
+            read_tile(
+                [TileFile(tiff(image(bands=1, bits=(bits,), photometric=photometric)), "B04")], RED, ReadOptions()
+            )
+        assert error.value.code == "unsupported_dtype"
+
+
+@pytest.mark.parametrize("bits", [1, 4, 8])
+@pytest.mark.parametrize("photometric", ["MINISWHITE", "MINISBLACK"])
+def test_a_drawing_of_few_bits_is_not_taken_for_a_palette(bits: int, photometric: str) -> None:
+    drawing = geotiff(np.ones((1, 120, 120), np.uint8), NBITS=bits, photometric=photometric)
+    expected = "band_count" if (bits, photometric) == (8, "MINISBLACK") else "unsupported_dtype"
+    assert refused(drawing) == expected
 
 
 def test_of_several_images_in_a_file_the_first_is_read_with_a_warning() -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from service.imagery.patches import InputSpec
+from service.imagery.radiometry import stretch
 from tests.imagery import codes, geotiff, read, reflectance, refused
 
 
@@ -16,6 +17,18 @@ def test_dn_become_pixels_as_documented() -> None:
     # truncated: 7 × 255 / 2000 = 0.89, 8 → 1.02, 400 → 51, 1000 → 127.5, 1999 → 254.87
     assert patch.pixels[0, :3].tolist() == [[0, 0, 0], [1, 51, 127], [254, 255, 255]]
     assert patch.pixels.dtype == np.uint8
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16])
+@pytest.mark.parametrize(("scale", "offset", "divisor"), [(1, 0, 2000), (1, -1000, 3558.5), (-0.37, 800, 2000)])
+def test_every_number_of_a_scene_becomes_the_pixel_that_it_becomes_in_a_patch(
+    dtype: type, scale: float, offset: int, divisor: float
+) -> None:
+    every = np.arange(2**16).astype(np.uint16).astype(dtype).reshape(1, 256, 256)
+    scene = np.concatenate([every, every[:, ::-1]])
+    alone = [stretch(every[:, [row]], scale, offset, divisor) for row in range(256)]
+    assert np.array_equal(stretch(scene, scale, offset, divisor)[:1], np.concatenate(alone, axis=1))
+    assert np.array_equal(stretch(scene, scale, offset, divisor)[1:], np.concatenate(alone[::-1], axis=1))
 
 
 def test_uint8_is_left_as_it_is() -> None:
@@ -63,6 +76,21 @@ def test_an_offset_tag_alone_counts_in_the_values_own_unit() -> None:
     assert patch.facts.radiometry.boa_offset == -1000
     (counted,) = read(geotiff(dn + np.uint16(1000), offsets=[-1000] * 3))
     assert np.array_equal(counted.pixels, expected.pixels)
+
+
+def test_an_offset_tag_that_is_nothing_in_the_values_own_unit_does_not_pass_for_one() -> None:
+    stored = reflectance() + np.uint16(1000)
+    in_reflectance = geotiff(stored, offsets=[-0.1] * 3)
+    assert refused(in_reflectance) == "scale_ambiguous"
+    (said,) = read(in_reflectance, boa_offset=-1000)
+    assert np.array_equal(said.pixels, read(geotiff(reflectance()))[0].pixels)
+    assert "boa_offset_suspected" in codes(read(geotiff(stored, scales=[0.0001] * 3, offsets=[1e-5] * 3))[0])
+
+
+def test_valid_pixels_are_looked_at_however_they_lie() -> None:
+    values = np.full((3, 1002, 1002), np.nan, np.float32)
+    values[:, 1::2, 1::2] = 255
+    assert refused(geotiff(values)) == "scale_ambiguous"
 
 
 def test_a_scale_tag_says_nothing_of_the_offset() -> None:

@@ -57,3 +57,10 @@ def test_an_encoding_that_the_file_names_is_not_looked_up() -> None:
     assert band_names(metadata(item("name", "red", 0), before='<?xml version="1.0" encoding="ebcdic"?>'), 1) == [
         ("red",)
     ]
+
+
+@pytest.mark.parametrize("name", ["\ud800x", "a\nb", "\x1b[31m", "\u202eder", " \t"])
+def test_a_name_that_no_answer_can_quote_is_no_name(name: str) -> None:
+    assert band_names(
+        metadata(item("bands", json.dumps([{"name": name}, {"name": " B04\n"}]).replace('"', "&quot;"))), 2
+    ) == [(), ("B04",)]
