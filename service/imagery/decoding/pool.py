@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, replace
@@ -198,13 +197,3 @@ class DecodePool:
         images = np.frombuffer(blobs[0], np.uint8)
         images = images.reshape(-1, self._image_size, self._image_size, len(self._spec.bands))
         return Tile(images, tuple(frames.parse_facts(facts) for facts in head["patches"]))
-
-
-def usable_cpus() -> int:
-    """Processors that this container may use: its CPU quota (cgroup v2), else its affinity, not the host's count."""
-    cpus = len(os.sched_getaffinity(0))
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-    except (OSError, ValueError):
-        return cpus
-    return cpus if quota == "max" else max(1, min(cpus, int(quota) // int(period)))
