@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from service.imagery.bands import canonical
 from service.imagery.decoding import frames
 from service.imagery.decoding.places import Places
-from service.imagery.decoding.process import DecodeProcess, PoolBroken
+from service.imagery.decoding.process import DecodeProcess, Frame, PoolBroken
 from service.imagery.errors import ImageryError
 from service.imagery.patches import InputSpec, PatchFacts, ReadOptions, TileFile
 from service.imagery.tiff import header
@@ -162,23 +162,30 @@ class DecodePool:
     async def _exchange(self, head: dict[str, Any], blobs: Sequence[frames.Bytes], place: AsyncExitStack) -> Tile:
         """What a process says to a request, whose place it gives back."""
         async with place:
-            process = await self._take()
-            try:
-                async with asyncio.timeout(self._timeout_s):
-                    head, blobs = await process.ask(head, blobs)
-            except BaseException as error:
-                process.kill()
-                if isinstance(error, TimeoutError):
-                    raise ImageryError(
-                        "decode_timeout",
-                        f"Decoding took longer than {self._timeout_s:g} s; send a smaller or simpler file.",
-                        {"decode_timeout_s": self._timeout_s},
-                    ) from None
-                if isinstance(error, (asyncio.IncompleteReadError, ConnectionError)):
-                    raise ImageryError("decode_crashed", "Decoding this file ended its decode process.") from None
-                raise
+            answer = None
+            while answer is None:  # that a process died idle is no fault of the tile
+                process = await self._take()
+                answer = await self._answer(process, head, blobs)
             self._idle.put_nowait(process)
-        return self._tile(head, blobs)
+        return self._tile(*answer)
+
+    async def _answer(
+        self, process: DecodeProcess, head: dict[str, Any], blobs: Sequence[frames.Bytes]
+    ) -> Frame | None:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await process.ask(head, blobs)
+        except BaseException as error:
+            process.kill()
+            if isinstance(error, TimeoutError):
+                raise ImageryError(
+                    "decode_timeout",
+                    f"Decoding took longer than {self._timeout_s:g} s; send a smaller or simpler file.",
+                    {"decode_timeout_s": self._timeout_s},
+                ) from None
+            if isinstance(error, asyncio.IncompleteReadError):
+                raise ImageryError("decode_crashed", "Decoding this file ended its decode process.") from None
+            raise
 
     async def _take(self) -> DecodeProcess:
         while True:

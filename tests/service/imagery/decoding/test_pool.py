@@ -89,29 +89,35 @@ def test_a_process_that_hangs_is_killed_and_the_spare_takes_over_while_another_s
         assert set(pool.processes) <= set(before)
 
 
-def test_kill_9_of_a_process_under_load_fails_the_tile_that_it_held_alone(two: Running) -> None:
-    def is_computing(process: int) -> bool:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "R"
+def test_kill_9_of_a_process_under_load_fails_the_tile_that_it_held_alone(
+    two: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    def computed(process: int) -> int:
+        """Hundredths of a second."""
+        return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11])
 
     async def kill_one() -> None:
-        asked = [asyncio.create_task(two.pool.decode(SCENE, ReadOptions())) for _ in range(20)]
-        while not (busy := list(filter(is_computing, two.processes))):
-            await asyncio.sleep(0)
-        os.kill(busy[0], signal.SIGSTOP)  # it may be between two tiles: under load it soon has one
-        await asyncio.sleep(0.5)
+        before = {process: computed(process) for process in two.processes}
+        held = asyncio.create_task(two.pool.decode(LARGE, ReadOptions()))
+        while not (busy := [process for process in before if computed(process) > before[process] + 2]):
+            await asyncio.sleep(0.001)
+        os.kill(busy[0], signal.SIGSTOP)
+        others = [asyncio.create_task(two.pool.decode(SCENE, ReadOptions())) for _ in range(20)]
+        await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
         os.kill(busy[0], signal.SIGKILL)
-        answers = await asyncio.gather(*asked, return_exceptions=True)
-        failed = [answer for answer in answers if isinstance(answer, BaseException)]
-        assert [getattr(error, "code", error) for error in failed] == ["decode_crashed"]
+        with pytest.raises(ImageryError) as error:
+            await held
+        assert error.value.code == "decode_crashed"
+        assert {len(tile.facts) for tile in await asyncio.gather(*others)} == {25}
 
     two.run(kill_one())
     two.settle()
+    assert caplog.messages == []  # as asyncio writes if somebody else collects a child
 
 
 def test_a_process_that_died_idle_costs_no_tile_and_is_replaced(two: Running) -> None:
     before = two.processes
     two.signal(signal.SIGKILL)
-    two.run(asyncio.sleep(0.3))
     assert len(two.decode().facts) == 1
     two.settle()
     assert not set(before) & set(two.processes)
