@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, replace
@@ -23,7 +24,9 @@ from service.imagery.tiff import header
 from service.imagery.tiff.header import Header
 from service.imagery.tiff.limits import Limits
 
+PAUSES_S = (0.5, 2.0, 5.0)  # before a replacement is tried again: memory may be short for a while
 LARGE_BYTES = 8 * 2**20  # decoded: 0.2 to 0.4 s, by the codec, where a patch takes 3 ms
+log = logging.getLogger("service")
 
 
 @dataclass(frozen=True)
@@ -87,8 +90,8 @@ class DecodePool:
     async def _keep(self, ready: asyncio.Event) -> None:
         """Has one process ready, and another one as soon as it ends."""
         try:
+            process = await DecodeProcess.start(self._config)
             while True:
-                process = await DecodeProcess.start(self._config)
                 self._ready.add(process)
                 self._idle.put_nowait(process)
                 ready.set()
@@ -98,11 +101,26 @@ class DecodePool:
                     self._ready.discard(process)
                     process.kill()
                     await process.ended()
+                process = await self._another()
         except PoolBroken as error:
-            self._broken = error
-            self._idle.put_nowait(error)
+            self._break(error)
+        except Exception as error:  # nobody awaits this task
+            self._break(PoolBroken(f"a decode process could not be kept: {error!r}"))
         finally:
             ready.set()
+
+    async def _another(self) -> DecodeProcess:
+        for pause_s in PAUSES_S:
+            try:
+                return await DecodeProcess.start(self._config)
+            except PoolBroken as error:
+                log.warning("%s; trying again in %g s", error, pause_s)
+                await asyncio.sleep(pause_s)
+        return await DecodeProcess.start(self._config)
+
+    def _break(self, error: PoolBroken) -> None:
+        self._broken = error
+        self._idle.put_nowait(error)
 
     @property
     def processes(self) -> list[int]:
@@ -110,16 +128,16 @@ class DecodePool:
         return sorted(process.pid for process in self._ready)
 
     def raise_if_broken(self) -> None:
-        """Raises PoolBroken once a replacement could not be started."""
+        """Raises PoolBroken once a replacement could not be started, or the pool is closed."""
         if self._broken is not None:
             raise self._broken
 
     async def close(self) -> None:
-        """Ends all processes, and whatever they are asked."""
-        tasks = [*self._exchanges, *self._keepers]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Ends all processes; whoever waits for one, or asks from now on, gets PoolBroken."""
+        self._break(PoolBroken("the decode processes were ended"))
+        for keeper in self._keepers:
+            keeper.cancel()
+        await asyncio.gather(*self._keepers, *self._exchanges, return_exceptions=True)
 
     def headers(self, files: Sequence[TileFile], limits: Limits) -> list[Header]:
         """Of those files of a tile that are read: band files that the model does not use are not looked at.
@@ -184,6 +202,7 @@ class DecodePool:
                     {"decode_timeout_s": self._timeout_s},
                 ) from None
             if isinstance(error, asyncio.IncompleteReadError):
+                self.raise_if_broken()
                 raise ImageryError("decode_crashed", "Decoding this file ended its decode process.") from None
             raise
 

@@ -58,7 +58,7 @@ class DecodeProcess:
         except BaseException as error:
             process.kill()
             await process.ended()
-            if isinstance(error, (TimeoutError, asyncio.IncompleteReadError, ValueError)):
+            if isinstance(error, (OSError, asyncio.IncompleteReadError, ValueError)):
                 raise PoolBroken("a decode process could not be started") from None
             raise
         return process

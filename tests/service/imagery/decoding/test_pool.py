@@ -123,7 +123,7 @@ def test_a_process_that_died_idle_costs_no_tile_and_is_replaced(two: Running) ->
     assert not set(before) & set(two.processes)
 
 
-@pytest.mark.parametrize("python", ["/bin/false", "/nowhere/python"])
+@pytest.mark.parametrize("python", ["/bin/false", "/nowhere/python", "no\0path"])
 def test_whoever_waits_for_a_process_that_cannot_be_replaced_is_told(
     monkeypatch: pytest.MonkeyPatch, python: str
 ) -> None:
@@ -133,11 +133,40 @@ def test_whoever_waits_for_a_process_that_cannot_be_replaced_is_told(
 
     with running(1) as pool:
         monkeypatch.setattr("sys.executable", python)
+        monkeypatch.setattr("service.imagery.decoding.pool.PAUSES_S", (0.1,))
         pool.signal(signal.SIGKILL)
-        pool.run(asyncio.sleep(0.2))
         assert [type(answer) for answer in pool.run(ask())] == [PoolBroken] * 3
         with pytest.raises(PoolBroken):
             pool.pool.raise_if_broken()
+
+
+def test_a_process_that_could_not_be_replaced_at_once_is_replaced_later(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def replaced() -> None:
+        os.kill(pool.processes[0], signal.SIGKILL)
+        while not caplog.messages:
+            assert len((await pool.pool.decode(GOOD, ReadOptions())).facts) == 1
+        monkeypatch.undo()
+
+    with running(1) as pool:
+        monkeypatch.setattr("sys.executable", "/nowhere/python")
+        pool.run(replaced())
+        pool.settle()
+        pool.pool.raise_if_broken()
+
+
+def test_whoever_asks_or_waits_when_the_pool_is_closed_is_told() -> None:
+    async def close_amid_work() -> list[object]:
+        asked = [asyncio.create_task(pool.pool.decode(SCENE, ReadOptions())) for _ in range(4)]
+        await asyncio.sleep(0.05)  # one is being decoded, three wait
+        await pool.pool.close()
+        asked.append(asyncio.create_task(pool.pool.decode(GOOD, ReadOptions())))
+        return await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 10)
+
+    with running(1) as pool:
+        assert [type(answer) for answer in pool.run(close_amid_work())] == [PoolBroken] * 5
+        assert pool.processes == []
 
 
 def test_a_caller_that_leaves_costs_no_process_and_gives_its_place_back(two: Running) -> None:
