@@ -30,7 +30,8 @@ def decode_all(
     async def one(name: str) -> Tile | str:
         async with in_memory:
             try:
-                return await workers.decode(load(name), options)
+                files = load(name)
+                return await workers.decode(files, options, await workers.headers(files, options.limits))
             except (ImageryError, OSError) as error:
                 return str(error)
 

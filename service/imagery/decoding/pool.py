@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, replace
@@ -14,19 +13,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.imagery.bands import canonical
 from service.imagery.decoding import frames
+from service.imagery.decoding.headers import HeaderWalk
 from service.imagery.decoding.places import Places
-from service.imagery.decoding.process import DecodeProcess, Frame, PoolBroken
+from service.imagery.decoding.process import DecodeProcess, Frame
+from service.imagery.decoding.processes import Processes
 from service.imagery.errors import ImageryError
 from service.imagery.patches import InputSpec, PatchFacts, ReadOptions, TileFile
-from service.imagery.tiff import header
 from service.imagery.tiff.header import Header
 from service.imagery.tiff.limits import Limits
 
-PAUSES_S = (0.5, 2.0, 5.0)  # before a replacement is tried again: memory may be short for a while
 LARGE_BYTES = 8 * 2**20  # decoded: 0.2 to 0.4 s, by the codec, where a patch takes 3 ms
-log = logging.getLogger("service")
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,7 @@ class DecodePool:
         scene: Path | None = None,
     ) -> None:
         self._spec, self._image_size, self._timeout_s = spec, image_size, timeout_s
-        self._config = json.dumps(
+        config = json.dumps(
             {
                 "spec": asdict(spec),
                 "image_size": image_size,
@@ -72,90 +69,43 @@ class DecodePool:
                 "scene": str(scene) if scene else None,
             }
         )
-        self._workers, self._places = workers, Places(workers, queue)
-        # The last one used comes first: it is still in the processor's caches, and the spare stays small.
-        self._idle: asyncio.LifoQueue[DecodeProcess | PoolBroken] = asyncio.LifoQueue()
-        self._ready: set[DecodeProcess] = set()
-        self._keepers: list[asyncio.Task[None]] = []
+        self._kept = Processes(workers + 1, config)
+        self._places, self._walk = Places(workers, queue), HeaderWalk(spec.bands)
         self._exchanges: set[asyncio.Task[Tile]] = set()
-        self._broken: PoolBroken | None = None
 
     async def start(self) -> None:
         """Starts all processes and waits until each is ready. Raises PoolBroken."""
-        starting = [asyncio.Event() for _ in range(self._workers + 1)]
-        self._keepers = [asyncio.create_task(self._keep(ready)) for ready in starting]
-        await asyncio.gather(*(ready.wait() for ready in starting))
-        self.raise_if_broken()
-
-    async def _keep(self, ready: asyncio.Event) -> None:
-        """Has one process ready, and another one as soon as it ends."""
-        try:
-            process = await DecodeProcess.start(self._config)
-            while True:
-                self._ready.add(process)
-                self._idle.put_nowait(process)
-                ready.set()
-                try:
-                    await process.ended()
-                finally:
-                    self._ready.discard(process)
-                    process.kill()
-                    await process.ended()
-                process = await self._another()
-        except PoolBroken as error:
-            self._break(error)
-        except Exception as error:  # nobody awaits this task
-            self._break(PoolBroken(f"a decode process could not be kept: {error!r}"))
-        finally:
-            ready.set()
-
-    async def _another(self) -> DecodeProcess:
-        for pause_s in PAUSES_S:
-            try:
-                return await DecodeProcess.start(self._config)
-            except PoolBroken as error:
-                log.warning("%s; trying again in %g s", error, pause_s)
-                await asyncio.sleep(pause_s)
-        return await DecodeProcess.start(self._config)
-
-    def _break(self, error: PoolBroken) -> None:
-        self._broken = error
-        self._idle.put_nowait(error)
+        await self._kept.start()
 
     @property
     def processes(self) -> list[int]:
         """Process ids of those that are ready or decode, for whoever watches them."""
-        return sorted(process.pid for process in self._ready)
+        return self._kept.ids
 
     def raise_if_broken(self) -> None:
         """Raises PoolBroken once a replacement could not be started, or the pool is closed."""
-        if self._broken is not None:
-            raise self._broken
+        self._kept.raise_if_broken()
 
     async def close(self) -> None:
         """Ends all processes; whoever waits for one, or asks from now on, gets PoolBroken."""
-        self._break(PoolBroken("the decode processes were ended"))
-        for keeper in self._keepers:
-            keeper.cancel()
-        await asyncio.gather(*self._keepers, *self._exchanges, return_exceptions=True)
+        await self._kept.close()
+        await asyncio.gather(*self._exchanges, return_exceptions=True)
 
-    def headers(self, files: Sequence[TileFile], limits: Limits) -> list[Header]:
-        """Of those files of a tile that are read: band files that the model does not use are not looked at.
+    async def headers(self, files: Sequence[TileFile], limits: Limits) -> list[Header]:
+        """What `decode` is to know of a tile; what this forbids need not wait (see `HeaderWalk`).
 
-        Pure Python, about 0.1 ms for a patch. Raises ImageryError as `header.read` does.
+        Raises ImageryError as `header.read` does.
         """
-        bands = set(map(canonical, self._spec.bands))
-        return [header.read(file.data, limits) for file in files if file.band is None or canonical(file.band) in bands]
+        return await self._walk.of(files, limits)
 
-    async def decode(self, files: Sequence[TileFile], options: ReadOptions) -> Tile:
+    async def decode(self, files: Sequence[TileFile], options: ReadOptions, headers: Sequence[Header]) -> Tile:
         """The patches of one tile (see `reader.read_tile`), resized to the model's input.
 
-        What its header already forbids is refused before it waits. Raises ImageryError; beside the codes of the
-        reader, decode_timeout and decode_crashed. Raises QueueFull, and PoolBroken once a process could not be
-        replaced. A caller that is cancelled ends no process: a tile that waits is dropped, one that is being decoded
-        is decoded to its end.
+        `headers` are those of `self.headers`. Raises ImageryError; beside the codes of the reader, decode_timeout and
+        decode_crashed. Raises QueueFull, and PoolBroken once a process could not be replaced. A caller that is
+        cancelled ends no process: a tile that waits is dropped, one that is being decoded is decoded to its end.
         """
-        decoded_bytes = sum(about.decoded_bytes for about in self.headers(files, options.limits))
+        decoded_bytes = sum(about.decoded_bytes for about in headers)
         return await self._ask(*frames.request(files, options), is_large=decoded_bytes > LARGE_BYTES)
 
     async def decode_window(self, window: tuple[int, int, int, int], options: ReadOptions) -> Tile:
@@ -182,9 +132,9 @@ class DecodePool:
         async with place:
             answer = None
             while answer is None:  # that a process died idle is no fault of the tile
-                process = await self._take()
+                process = await self._kept.take()
                 answer = await self._answer(process, head, blobs)
-            self._idle.put_nowait(process)
+            self._kept.give_back(process)
         return self._tile(*answer)
 
     async def _answer(
@@ -205,15 +155,6 @@ class DecodePool:
                 self.raise_if_broken()
                 raise ImageryError("decode_crashed", "Decoding this file ended its decode process.") from None
             raise
-
-    async def _take(self) -> DecodeProcess:
-        while True:
-            process = await self._idle.get()
-            if isinstance(process, PoolBroken):
-                self._idle.put_nowait(process)  # for the next one that waits
-                raise process
-            if process.is_alive:
-                return process
 
     def _tile(self, head: dict[str, Any], blobs: Sequence[bytes]) -> Tile:
         if "error" in head:
