@@ -192,10 +192,11 @@ class Featurizer:
         """Predictions of one tile's patches. Raises ImageryError and ServiceError."""
         with self._on_the_way(1):
             files = await tile.load()
-        patches = room.take(self._pool.headers(files, options.limits), self._spec.patch_px)
+            headers = await self._pool.headers(files, options.limits)
+        patches = room.take(headers, self._spec.patch_px)
         try:
             with self._on_the_way(patches):
-                decoded = await self._pool.decode(files, options)
+                decoded = await self._pool.decode(files, options, headers)
         except QueueFull:
             raise self._queue_full() from None
         except PoolBroken:

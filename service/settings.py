@@ -12,7 +12,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.answers.answer import MediaType
-from service.imagery.decoding.pool import usable_cpus
+from service.cpus import usable_cpus
 from service.imagery.tiff.limits import Limits
 from service.model.artifact import STARTER
 from service.model.engine import Choice

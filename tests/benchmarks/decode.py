@@ -34,9 +34,9 @@ async def measure(rounds: int, size: int) -> dict[str, list[float]]:
             for patch in read_tile(files, RGB, options):
                 resize(patch.pixels, size)
             times.append(time.perf_counter())
-            await pool.decode(files, options)
+            await pool.decode(files, options, await pool.headers(files, options.limits))
             times.append(time.perf_counter())
-            pool.headers(files, options.limits)
+            await pool.headers(files, options.limits)
             times.append(time.perf_counter())
             for name, before, after in zip(took, times, times[1:], strict=False):
                 took[name].append(after - before)

@@ -24,7 +24,7 @@ import numpy as np
 import rasterio
 from affine import Affine
 
-from service.imagery.decoding.pool import usable_cpus
+from service.cpus import usable_cpus
 from tests.conftest import ROOT
 
 GRIDS_M = {

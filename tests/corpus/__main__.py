@@ -4,7 +4,7 @@
 
 With SHARED_DATA, its GeoTIFFs too. After each file a good patch is sent. Ends with 1 if anything was answered otherwise
 than its case allows (which is never with 5xx) or in more than two seconds, if a good patch was not answered, if a
-decode process had more memory than its limit, or if one followed a file to the canary.
+decode process had another memory limit than was set, or if one followed a file to the canary.
 """
 
 from __future__ import annotations
@@ -61,10 +61,10 @@ def main() -> int:
                             outcomes.append(attempt(service, client, case, canary))
                             progress.advance(1)
                     print(row(kind, outcomes, memory), flush=True)
-                    address_space, limit = max(address_space, memory.address_space), max(limit, memory.limit)
+                    address_space, limit = max(address_space, memory.address_space), max(limit, *memory.limits)
                     faults += [f"{kind}: {o.case.name}: {fault}" for o in outcomes for fault in o.faults]
                     faults += [f"{kind}: {o.case.name}: {o.seconds:.1f} s" for o in outcomes if o.seconds > SLOWEST_S]
-                    faults += [] if memory.is_within_limit else [f"{kind}: {memory} is not within the limit"]
+                    faults += [] if memory.has_the_limit else [f"{kind}: {memory} is not what was set"]
         finally:
             service.process.kill()
             service.process.wait()

@@ -6,11 +6,12 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 
+from service.settings import Settings
 from tests.conftest import Service
 from tests.corpus.canary import Canary
 from tests.corpus.cases import OK, Case
@@ -69,11 +70,12 @@ class Memory:
 
     resident: float = 0
     address_space: float = 0  #: since it was started
-    limit: float = 0  #: of address space, as the kernel holds it against them
+    limits: set[float] = field(default_factory=set)  #: of address space, that those had which were ready
 
     @property
-    def is_within_limit(self) -> bool:
-        return 0 < self.address_space <= self.limit
+    def has_the_limit(self) -> bool:
+        """The kernel sees to it that none has more than its limit, hence whether each had the one that was set."""
+        return self.limits == {Settings().decode_memory_mb}
 
 
 @contextlib.contextmanager
@@ -100,11 +102,12 @@ def watched(service: Service) -> Iterator[Memory]:
 
 
 def _look(process: Path, seen: Memory) -> None:
-    with contextlib.suppress(OSError, ValueError, KeyError):  # it is gone, or not yet warm and without limits
-        limit = (process / "limits").read_text().split("Max address space")[1].split()[0]
+    with contextlib.suppress(OSError, KeyError):  # it is gone
+        limits = _limits(process)
         lines = (line.split() for line in (process / "status").read_text().splitlines())
         figures = {words[0]: int(words[1]) / 1024 for words in lines if words[0] in ("VmHWM:", "VmPeak:")}
-        seen.limit = max(seen.limit, float(limit) / 2**20)
+        if _is_ready(limits):
+            seen.limits.add(limits["Max address space"] / 2**20)
         seen.resident = max(seen.resident, figures["VmHWM:"])
         seen.address_space = max(seen.address_space, figures["VmPeak:"])
 
@@ -123,9 +126,21 @@ def _is_decode_process(process: Path) -> bool:
         return False
 
 
+def _limits(process: Path) -> dict[str, float]:
+    lines = (process / "limits").read_text().splitlines()[1:]
+    return {line[:26].strip(): float(line[26:47].replace("unlimited", "inf")) for line in lines}
+
+
+def _is_ready(limits: dict[str, float]) -> bool:
+    """It gave up its descriptors last of all."""
+    return limits["Max open files"] == 0
+
+
 def open_files(service: Service) -> dict[str, set[str]]:
-    """What each decode process holds open, by its folder in /proc."""
-    return {
-        str(process): {str(file.readlink()) for file in (process / "fd").iterdir()}
-        for process in decode_processes(service)
-    }
+    """What each decode process that is ready holds open, by its folder in /proc."""
+    held = {}
+    for process in decode_processes(service):
+        with contextlib.suppress(OSError, KeyError):  # it is gone
+            if _is_ready(_limits(process)):
+                held[str(process)] = {str(file.readlink()) for file in (process / "fd").iterdir()}
+    return held

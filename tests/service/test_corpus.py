@@ -39,8 +39,8 @@ def faults_of(service: Service, cases: Iterator[Case], canary: Canary) -> list[s
         held = open_files(service)
         outcomes = [attempt(service, client, case, canary) for case in cases]
         now = open_files(service)
-    assert outcomes
-    assert memory.is_within_limit, memory
+    assert outcomes and held
+    assert memory.has_the_limit, memory
     assert all(now[process] == files for process, files in held.items() if process in now)
     return [f"{outcome.case}: {fault}" for outcome in outcomes for fault in outcome.faults]
 
@@ -54,6 +54,16 @@ def test_hostile_and_odd_files_are_answered_as_they_should_be_and_a_good_patch_a
 
 def test_files_that_others_collected_harm_nothing(service: Service, canary: Canary, shared_data: Path) -> None:
     assert faults_of(service, islice(collected(shared_data), 0, None, 3), canary) == []
+
+
+def test_decode_processes_with_another_limit_than_they_should_have_are_found_out(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with watched(service) as memory:
+        pass
+    assert memory.has_the_limit
+    monkeypatch.setenv("DECODE_MEMORY_MB", "1400")
+    assert not memory.has_the_limit
 
 
 def test_a_reader_that_takes_any_format_is_led_to_the_canary(canary: Canary) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from service.imagery.decoding.pool import usable_cpus
+from service.cpus import usable_cpus
 from service.imagery.patches import InputSpec
 from training.stores import bigearthnet_lists as lists
 from training.stores.bigearthnet_patches import NAME, PatchFolder, PatchReader

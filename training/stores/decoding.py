@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from service.imagery.decoding import pool as decode
+from service.cpus import usable_cpus
+from service.imagery.decoding.pool import DecodePool, Tile
 from service.imagery.errors import ImageryError
 from service.imagery.outline import well_known_binary
 from service.imagery.patches import InputSpec, ReadOptions, TileFile
@@ -17,23 +18,24 @@ TIMEOUT_S, MEMORY_MB = 300.0, 12_000  # more than the service gives: a whole Sen
 
 def decode_all(
     names: Sequence[str], load: Callable[[str], list[TileFile]], spec: InputSpec, options: ReadOptions
-) -> Iterator[tuple[str, decode.Tile | str]]:
+) -> Iterator[tuple[str, Tile | str]]:
     """(name, tile) of each name in order, with the reason in place of the tile where it cannot be read.
 
     Patches are resized to `spec.patch_px` a side where they differ.
     """
-    cpus = decode.usable_cpus()
-    workers = decode.DecodePool(spec, spec.patch_px, workers=cpus, timeout_s=TIMEOUT_S, memory_mb=MEMORY_MB)
+    cpus = usable_cpus()
+    workers = DecodePool(spec, spec.patch_px, workers=cpus, timeout_s=TIMEOUT_S, memory_mb=MEMORY_MB)
     in_memory = asyncio.Semaphore(cpus + 1)  # one is read from disk while the others are decoded
 
-    async def one(name: str) -> decode.Tile | str:
+    async def one(name: str) -> Tile | str:
         async with in_memory:
             try:
-                return await workers.decode(load(name), options)
+                files = load(name)
+                return await workers.decode(files, options, await workers.headers(files, options.limits))
             except (ImageryError, OSError) as error:
                 return str(error)
 
-    async def some(batch: Sequence[str]) -> list[decode.Tile | str]:
+    async def some(batch: Sequence[str]) -> list[Tile | str]:
         return await asyncio.gather(*map(one, batch))
 
     with asyncio.Runner() as runner:

@@ -1,7 +1,8 @@
 """What the service and its decode processes say to each other: a JSON head and raw bytes, never a pickle.
 
 A frame is the head's length (4 bytes, big-endian), the head (UTF-8 JSON) and the blobs whose
-lengths the head lists under "blobs".
+lengths the head lists under "blobs". A decode process says BEGUN once a request begins to arrive, before it looks at
+any of it: a process that ends without a word cannot have ended because of the tile.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from service.imagery.patches import Caution, PatchFacts, Radiometry, ReadOptions
 from service.imagery.tiff.limits import Limits
 
 LENGTH = struct.Struct(">I")
+BEGUN = b"\x06"  # ASCII's ACK
 
 Bytes = bytes | memoryview
 

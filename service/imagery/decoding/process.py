@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +58,7 @@ class DecodeProcess:
         except BaseException as error:
             process.kill()
             await process.ended()
-            if isinstance(error, (TimeoutError, asyncio.IncompleteReadError, ValueError)):
+            if isinstance(error, (OSError, asyncio.IncompleteReadError, ValueError)):
                 raise PoolBroken("a decode process could not be started") from None
             raise
         return process
@@ -78,12 +80,19 @@ class DecodeProcess:
     def kill(self) -> None:
         """At once; a process that hangs in a decoder listens to nothing else."""
         if self._process.returncode is None:
-            self._process.kill()
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)  # Popen.kill may collect the exit status that asyncio waits for
 
-    async def ask(self, head: dict[str, Any], blobs: Sequence[frames.Bytes]) -> Frame:
-        """The frame that answers a frame. Raises IncompleteReadError or ConnectionError if the process ends."""
+    async def ask(self, head: dict[str, Any], blobs: Sequence[frames.Bytes]) -> Frame | None:
+        """The frame that answers a frame, or None if the process had ended before it read any of it.
+
+        Raises IncompleteReadError if it ends later.
+        """
         self._requests.write(frames.pack(head, blobs))
-        await self._requests.drain()
+        with suppress(ConnectionError):  # how far it came is what it said
+            await self._requests.drain()
+        if not await self._answers.read(len(frames.BEGUN)):
+            return None
         return await self._read_frame()
 
     async def _read_frame(self) -> Frame:

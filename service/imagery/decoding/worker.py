@@ -56,12 +56,14 @@ def answer(head: dict[str, Any], blobs: list[bytes], reading: Reading) -> bytes:
         return frames.pack({"failure": traceback.format_exc()})
 
 
-def _read_frame(stream: BinaryIO) -> tuple[dict[str, Any], list[bytes]] | None:
-    length = stream.read(frames.LENGTH.size)
+def _read_frame(requests: BinaryIO, answers: BinaryIO) -> tuple[dict[str, Any], list[bytes]] | None:
+    length = requests.read(frames.LENGTH.size)
     if len(length) < frames.LENGTH.size:
         return None
-    head = json.loads(stream.read(*frames.LENGTH.unpack(length)))
-    return head, [stream.read(size) for size in head["blobs"]]
+    answers.write(frames.BEGUN)
+    answers.flush()
+    head = json.loads(requests.read(*frames.LENGTH.unpack(length)))
+    return head, [requests.read(size) for size in head["blobs"]]
 
 
 def main() -> None:
@@ -84,7 +86,7 @@ def main() -> None:
         sandbox.close()
         answers.write(frames.pack({"ready": True}))
         answers.flush()
-        while (frame := _read_frame(requests)) is not None:
+        while (frame := _read_frame(requests, answers)) is not None:
             sandbox.allow_cpu(config["timeout_s"])
             answers.write(answer(*frame, reading))
             answers.flush()

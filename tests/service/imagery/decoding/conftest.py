@@ -36,8 +36,12 @@ class Running:
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self._runner.run(work)
 
+    async def ask(self, files: Sequence[TileFile] = GOOD, options: ReadOptions | None = None) -> Tile:
+        options = options or ReadOptions()
+        return await self.pool.decode(files, options, await self.pool.headers(files, options.limits))
+
     def decode(self, files: Sequence[TileFile] = GOOD, options: ReadOptions | None = None) -> Tile:
-        return self.run(self.pool.decode(files, options or ReadOptions()))
+        return self.run(self.ask(files, options))
 
     @property
     def processes(self) -> list[int]:

@@ -69,7 +69,7 @@ def test_band_files_that_the_model_does_not_read_may_be_empty(two: Running) -> N
     bands = [TileFile(geotiff(reflectance(bands=1)), band) for band in ("B02", "B03", "B04")]
     unread = TileFile(b"", "B8A")
     assert np.array_equal(two.decode([*bands, unread]).images, two.decode(bands).images)
-    assert [header.pixels for header in two.pool.headers([*bands, unread], Limits())] == [120 * 120] * 3
+    assert [header.pixels for header in two.run(two.pool.headers([*bands, unread], Limits()))] == [120 * 120] * 3
 
 
 def test_a_process_that_hangs_is_killed_and_the_spare_takes_over_while_another_starts(
@@ -89,54 +89,89 @@ def test_a_process_that_hangs_is_killed_and_the_spare_takes_over_while_another_s
         assert set(pool.processes) <= set(before)
 
 
-def test_kill_9_of_a_process_under_load_fails_the_tile_that_it_held_alone(two: Running) -> None:
-    def is_computing(process: int) -> bool:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "R"
+def test_kill_9_of_a_process_under_load_fails_the_tile_that_it_held_alone(
+    two: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    def computed(process: int) -> int:
+        """Hundredths of a second."""
+        return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11])
 
     async def kill_one() -> None:
-        asked = [asyncio.create_task(two.pool.decode(SCENE, ReadOptions())) for _ in range(20)]
-        while not (busy := list(filter(is_computing, two.processes))):
-            await asyncio.sleep(0)
-        os.kill(busy[0], signal.SIGSTOP)  # it may be between two tiles: under load it soon has one
-        await asyncio.sleep(0.5)
+        before = {process: computed(process) for process in two.processes}
+        held = asyncio.create_task(two.ask(LARGE))
+        while not (busy := [process for process in before if computed(process) > before[process] + 2]):
+            await asyncio.sleep(0.001)
+        os.kill(busy[0], signal.SIGSTOP)
+        others = [asyncio.create_task(two.ask(SCENE)) for _ in range(20)]
+        await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
         os.kill(busy[0], signal.SIGKILL)
-        answers = await asyncio.gather(*asked, return_exceptions=True)
-        failed = [answer for answer in answers if isinstance(answer, BaseException)]
-        assert [getattr(error, "code", error) for error in failed] == ["decode_crashed"]
+        with pytest.raises(ImageryError) as error:
+            await held
+        assert error.value.code == "decode_crashed"
+        assert {len(tile.facts) for tile in await asyncio.gather(*others)} == {25}
 
     two.run(kill_one())
     two.settle()
+    assert caplog.messages == []  # as asyncio writes if somebody else collects a child
 
 
 def test_a_process_that_died_idle_costs_no_tile_and_is_replaced(two: Running) -> None:
     before = two.processes
     two.signal(signal.SIGKILL)
-    two.run(asyncio.sleep(0.3))
     assert len(two.decode().facts) == 1
     two.settle()
     assert not set(before) & set(two.processes)
 
 
-@pytest.mark.parametrize("python", ["/bin/false", "/nowhere/python"])
+@pytest.mark.parametrize("python", ["/bin/false", "/nowhere/python", "no\0path"])
 def test_whoever_waits_for_a_process_that_cannot_be_replaced_is_told(
     monkeypatch: pytest.MonkeyPatch, python: str
 ) -> None:
     async def ask() -> list[object]:
-        asked = [asyncio.create_task(pool.pool.decode(GOOD, ReadOptions())) for _ in range(3)]
+        asked = [asyncio.create_task(pool.ask()) for _ in range(3)]
         return await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 10)
 
     with running(1) as pool:
         monkeypatch.setattr("sys.executable", python)
+        monkeypatch.setattr("service.imagery.decoding.processes.PAUSES_S", (0.1,))
         pool.signal(signal.SIGKILL)
-        pool.run(asyncio.sleep(0.2))
         assert [type(answer) for answer in pool.run(ask())] == [PoolBroken] * 3
         with pytest.raises(PoolBroken):
             pool.pool.raise_if_broken()
 
 
+def test_a_process_that_could_not_be_replaced_at_once_is_replaced_later(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def replaced() -> None:
+        os.kill(pool.processes[0], signal.SIGKILL)
+        while not caplog.messages:
+            assert len((await pool.ask()).facts) == 1
+        monkeypatch.undo()
+
+    with running(1) as pool:
+        monkeypatch.setattr("sys.executable", "/nowhere/python")
+        pool.run(replaced())
+        pool.settle()
+        pool.pool.raise_if_broken()
+
+
+def test_whoever_asks_or_waits_when_the_pool_is_closed_is_told() -> None:
+    async def close_amid_work() -> list[object]:
+        asked = [asyncio.create_task(pool.ask(SCENE)) for _ in range(4)]
+        await asyncio.sleep(0.05)  # one is being decoded, three wait
+        await pool.pool.close()
+        asked.append(asyncio.create_task(pool.ask()))
+        return await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 10)
+
+    with running(1) as pool:
+        assert [type(answer) for answer in pool.run(close_amid_work())] == [PoolBroken] * 5
+        assert pool.processes == []
+
+
 def test_a_caller_that_leaves_costs_no_process_and_gives_its_place_back(two: Running) -> None:
     async def leave() -> None:
-        asked = [asyncio.create_task(two.pool.decode(GOOD, ReadOptions())) for _ in range(8)]
+        asked = [asyncio.create_task(two.ask()) for _ in range(8)]
         await asyncio.sleep(0.05)  # two are sent to a process, six wait
         for one in asked:
             one.cancel()
@@ -154,7 +189,7 @@ def test_a_caller_that_leaves_costs_no_process_and_gives_its_place_back(two: Run
 def test_one_tile_more_than_may_wait_is_refused_until_one_leaves(one: Running) -> None:
     async def crowd() -> None:
         def ask() -> asyncio.Task[Tile]:
-            return asyncio.create_task(one.pool.decode(GOOD, ReadOptions()))
+            return asyncio.create_task(one.ask())
 
         first, second = ask(), ask()
         await asyncio.sleep(0)
@@ -179,13 +214,13 @@ def test_large_tiles_leave_a_place_to_small_ones(two: Running) -> None:
     done = []
 
     async def decode(name: str, files: list[TileFile]) -> None:
-        await two.pool.decode(files, ReadOptions())
+        await two.ask(files)
         done.append(name)
 
     async def all_at_once() -> None:
         await asyncio.gather(*(decode("large", LARGE) for _ in range(3)), decode("small", list(GOOD)))
 
-    assert two.pool.headers(LARGE, Limits())[0].decoded_bytes > LARGE_BYTES
+    assert two.run(two.pool.headers(LARGE, Limits()))[0].decoded_bytes > LARGE_BYTES
     two.run(all_at_once())
     assert done == ["small", "large", "large", "large"]
 
@@ -214,7 +249,7 @@ def test_a_tile_that_needs_too_much_memory_is_refused_and_the_process_lives(two:
 def test_processes_decode_side_by_side_and_answers_do_not_get_mixed_up(two: Running) -> None:
     async def many() -> None:
         tiles = [[TileFile(geotiff(np.full((3, 16, 16), i, np.uint8)))] for i in range(50)]
-        done = await asyncio.gather(*(two.pool.decode(tile, ReadOptions()) for tile in tiles))
+        done = await asyncio.gather(*(two.ask(tile) for tile in tiles))
         assert [int(tile.images.max()) for tile in done] == list(range(50))
 
     two.run(many())
