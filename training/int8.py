@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from service.imagery.decoding.pool import usable_cpus
+from service.cpus import usable_cpus
 from service.imagery.resize import resize
 from service.model.artifact import Artifact, Int8Engine, Tensors
 from service.model.openvino_engine import OpenVinoEngine, has_bfloat16
