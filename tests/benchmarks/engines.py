@@ -23,7 +23,7 @@ import timm
 import torch
 from numpy.typing import NDArray
 
-from service.imagery.decoding.pool import usable_cpus
+from service.cpus import usable_cpus
 from service.imagery.resize import normalise
 from service.model.artifact import STARTER, Artifact, load
 from service.model.openvino_engine import OpenVinoEngine, has_bfloat16
