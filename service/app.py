@@ -20,6 +20,7 @@ from service.bodies.reading import Reading
 from service.callers.deadline import BodyDeadline
 from service.callers.keys import ApiKeys, digest
 from service.callers.leaving import unless_gone
+from service.callers.lingering import Lingering
 from service.errors import ServiceError
 from service.featurizer import Featurizer, Refusal, TileResult
 from service.metrics import Metrics
@@ -39,6 +40,7 @@ def create(featurizer: Featurizer, settings: Settings, metrics: Metrics) -> Fast
         version=featurizer.artifact.manifest.version,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         responses=openapi.ANY_ROUTE,
+        redirect_slashes=False,  # to whatever host the caller names
     )
 
     largest_body = int(settings.max_body_mb * 1e6)
@@ -47,6 +49,7 @@ def create(featurizer: Featurizer, settings: Settings, metrics: Metrics) -> Fast
     app.add_middleware(BodyDeadline, seconds=settings.receive_timeout_s)
     if settings.api_keys:
         app.add_middleware(ApiKeys, digests=[digest(key.get_secret_value().encode()) for key in settings.api_keys])
+    app.add_middleware(Lingering)
     locked = openapi.LOCKED if settings.api_keys else {}
     sources = Sources(settings.allowed_s3_prefixes)
 
@@ -149,7 +152,7 @@ async def _invoke(request: Request, reading: Reading, featurizer: Featurizer, se
 def _content_type(header: str) -> Message:
     if len(header) > LARGEST_CONTENT_TYPE:
         detail = f"Content-Type is over {LARGEST_CONTENT_TYPE} bytes; options may be query parameters instead."
-        raise ServiceError("headers_too_large", detail)
+        raise ServiceError("headers_too_large", detail, limits={"max_content_type_kb": LARGEST_CONTENT_TYPE / 1e3})
     message = Message()
     message["content-type"] = header
     return message

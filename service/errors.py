@@ -9,6 +9,7 @@ from typing import Any
 from service.imagery.errors import ImageryError
 
 STATUS = {
+    "bad_request": 400,
     "empty_body": 400,
     "bad_json": 400,
     "bad_base64": 400,

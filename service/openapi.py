@@ -70,7 +70,7 @@ def _problems() -> dict[str, Any]:
 
 #: What a connection is told, whatever it asks for.
 ANY_ROUTE: dict[int | str, dict[str, Any]] = {
-    STATUS[code]: _problem(code) for code in ("receive_timeout", "headers_too_large")
+    STATUS[code]: _problem(code) for code in ("bad_request", "receive_timeout", "headers_too_large")
 }
 #: Of a route that needs one of API_KEYS. `callers.keys` looks at the key; these describe it.
 LOCKED: dict[str, Any] = {

@@ -7,13 +7,14 @@ from http import HTTPStatus
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from service import problems
+from service.callers.lingering import LINGER_S, Lingering
 from service.errors import ServiceError
 
 LARGEST_HEAD = 16_000  # bytes of target and headers; SageMaker's Custom-Attributes are at most 1,024
-LINGER_S = 2.0  # an answer is lost to a client that still sends when its connection is closed
+MOST_WAITING = 16  # pipelined requests; each takes some kB
 
 
 class Connection(HttpToolsProtocol):
@@ -28,7 +29,8 @@ class Connection(HttpToolsProtocol):
         super().__init__(*given, **named)
         self._is_head_awaited = True  # and no body
         self._is_refused = False
-        self._head_bytes = 0  # of one that is not complete yet
+        self._loose_bytes = 0  # since a head, body or chunk: of a head that is not complete, or of trailers
+        self._cycles: list[RequestResponseCycle] = []  # that may not be answered yet, the oldest first
         self._deadline: asyncio.TimerHandle | None = None
         self._begin_waiting()
 
@@ -38,24 +40,43 @@ class Connection(HttpToolsProtocol):
             return
         if self._is_head_awaited:
             self._begin_waiting()
-            self._head_bytes += len(data)
+        self._loose_bytes += len(data)
         super().data_received(data)
-        if self._head_bytes > LARGEST_HEAD:
+        if self._loose_bytes > LARGEST_HEAD and not self._is_refused:
             self._refuse(_headers_too_large())
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Trailers are headers too, to the parser; nobody here wants them, and they could go on for ever."""
+        if self._is_head_awaited:
+            super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        """A body has limits of its own."""
+        self._loose_bytes = 0
+        super().on_body(body)
 
     def on_headers_complete(self) -> None:
         """Of a head that is complete at last the size is known."""
         self._end_waiting()
-        self._is_head_awaited, self._head_bytes = False, 0
+        self._unset_keepalive_if_required()
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-        self.app = self.config.loaded_app if size <= LARGEST_HEAD else _refuse_headers
+        self.app = self.config.loaded_app if size <= LARGEST_HEAD else Lingering(_refuse_headers)
         super().on_headers_complete()
+        self._cycles = [*self._unanswered(), self.cycle]
+        if len(self.pipeline) > MOST_WAITING:
+            raise ValueError("too many requests at once")  # which ends the parser's work on all that was received
+        self._is_head_awaited, self._loose_bytes = False, 0
 
     def on_message_complete(self) -> None:
         """The next head may begin."""
         self._end_waiting()
-        self._is_head_awaited = True
+        self._is_head_awaited, self._loose_bytes = True, 0
         super().on_message_complete()
+        if self.cycle.response_complete:  # uvicorn began to wait then, and ended it with the rest of the body
+            self._unset_keepalive_if_required()
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
 
     def on_response_complete(self) -> None:
         """An answer may come before the end of its request: what is left is dropped, but not for ever."""
@@ -64,9 +85,18 @@ class Connection(HttpToolsProtocol):
             self._begin_waiting()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing is waited for any more."""
+        """Nothing is waited for any more, and none of what was asked is wanted; uvicorn knows the newest alone."""
         self._end_waiting()
+        self._leave()
         super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        """What is no HTTP, or asks for a proxy."""
+        detail = f"{msg.removesuffix('.')}; send HTTP/1.1, with a path as its target."
+        self._refuse(ServiceError("bad_request", detail))
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Some clients ask for HTTP/2 with every request: they are answered, and need no line in the log."""
 
     def _begin_waiting(self) -> None:
         if self._deadline is None:
@@ -81,7 +111,7 @@ class Connection(HttpToolsProtocol):
         self._deadline = None
         if self.cycle is not None and not self.cycle.response_complete:
             return  # an answer is under way: BodyDeadline watches its body, and uvicorn what comes after it
-        if self._is_head_awaited:
+        if self._is_head_awaited and self._loose_bytes:
             seconds = self.receive_timeout_s
             detail = f"No complete request came within {seconds:g} s; connect when there is something to send."
             self._refuse(ServiceError("receive_timeout", detail, limits={"receive_timeout_s": seconds}))
@@ -89,12 +119,16 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
 
     def _refuse(self, error: ServiceError) -> None:
-        """Answers what never became a request, unless that would come into the middle of another answer."""
+        """Answers what is no request, or not to its end, unless that would come into or after another answer."""
         self._is_refused = True
         self._end_waiting()
-        if self.cycle is not None and not self.cycle.response_complete:
+        waiting = self._unanswered()
+        is_answer_due = not waiting if self._is_head_awaited else [c.response_started for c in waiting] == [False]
+        if not is_answer_due:
             self.transport.close()
             return
+        self._leave()
+        self.flow.resume_reading()
         answer = problems.response(error)
         headers = [*answer.raw_headers, (b"connection", b"close")]
         lines = [f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}".encode()]
@@ -102,6 +136,14 @@ class Connection(HttpToolsProtocol):
         self.transport.write(b"\r\n".join([*lines, b"", bytes(answer.body)]))
         self.transport.write_eof()
         self._deadline = self.loop.call_later(LINGER_S, self.transport.close)
+
+    def _unanswered(self) -> list[RequestResponseCycle]:
+        return [cycle for cycle in self._cycles if not cycle.response_complete]
+
+    def _leave(self) -> None:
+        for cycle in self._unanswered():
+            cycle.disconnected = True
+            cycle.message_event.set()
 
 
 def within(seconds: float) -> type[Connection]:

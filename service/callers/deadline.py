@@ -17,8 +17,8 @@ LEAST_RATE = 100_000  # bytes a second; a slower line is given up after `seconds
 class BodyDeadline:
     """Refuses a body that stalls or trickles, as ServiceError receive_timeout.
 
-    It may keep us waiting `seconds`, and longer by what came meanwhile over LEAST_RATE. Only waiting counts, not
-    the time that we take to read.
+    It may keep us waiting `seconds`; what comes earns them back at LEAST_RATE, but never more than these. Only waiting
+    counts, not the time that we take to read.
     """
 
     app: ASGIApp
@@ -40,7 +40,8 @@ class BodyDeadline:
             except TimeoutError:
                 detail = f"The body did not come in time; send all of it within {self.seconds:g} s, or steadily."
                 raise ServiceError("receive_timeout", detail, limits={"receive_timeout_s": self.seconds}) from None
-            left += len(message.get("body", b"")) / LEAST_RATE - (time.monotonic() - began)
+            earned = len(message.get("body", b"")) / LEAST_RATE
+            left = min(self.seconds, left + earned - (time.monotonic() - began))
             is_complete = not message.get("more_body", False)
             return message
 

@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from service.callers.connection import LARGEST_HEAD
+from service.callers.connection import LARGEST_HEAD, MOST_WAITING
 from service.callers.deadline import BodyDeadline
+from service.errors import ServiceError
 from service.model.artifact import Artifact
 from tests.conftest import Service, start_service
 from tests.imagery import geotiff, reflectance
 
 TILE = geotiff(reflectance())
 HEAD = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: image/tiff\r\nContent-Length: %d\r\n\r\n"
+PING = b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
 def impatient(tmp_path_factory: pytest.TempPathFactory, tiny_artifact: Artifact) -> Iterator[Service]:
-    """A service that waits a second for each part of a request."""
-    running = start_service(tmp_path_factory.mktemp("service"), tiny_artifact.path, RECEIVE_TIMEOUT_S="1")
+    """A service that waits two seconds for each part of a request."""
+    running = start_service(tmp_path_factory.mktemp("service"), tiny_artifact.path, RECEIVE_TIMEOUT_S="2")
     running.wait_until_ready()
     yield running
     running.process.kill()
@@ -51,15 +54,18 @@ def problem(answer: bytes) -> tuple[int, str]:
 TIMEOUT = (408, "receive_timeout")
 
 
-@pytest.mark.parametrize(
-    "said", [b"", b"\r\n", b"POST /invocations HTTP/1.1\r\nHost: x\r\n", HEAD % len(TILE) + TILE[:50]]
-)
+@pytest.mark.parametrize("said", [b"\r\n", b"POST /invocations HTTP/1.1\r\nHost: x\r\n", HEAD % len(TILE) + TILE[:50]])
 def test_a_client_that_stops_is_told_so_and_its_connection_closed(impatient: Service, said: bytes) -> None:
     with connect(impatient) as client:
         client.sendall(said)
         answer = everything(client)
     assert problem(answer) == TIMEOUT
     assert b"connection: close" in answer.lower()
+
+
+def test_a_connection_on_which_nothing_was_said_is_closed_without_a_word(impatient: Service) -> None:
+    with connect(impatient) as client:
+        assert everything(client) == b""
 
 
 @pytest.mark.parametrize("said", [b"GET /ping HTTP/1.1\r\nX-Long: ", HEAD % len(TILE)])
@@ -78,23 +84,22 @@ def test_a_client_that_trickles_is_told_so_and_its_connection_closed(impatient: 
 
 
 def test_a_body_that_keeps_coming_is_waited_for_far_longer_than_one_that_stops(impatient: Service) -> None:
-    large = TILE + bytes(400_000)  # GDAL does not mind what follows an image
+    large = TILE + bytes(600_000)  # GDAL does not mind what follows an image
     with connect(impatient) as client:
         client.sendall(HEAD % len(large))
         for i in range(0, len(large), 50_000):
             client.sendall(large[i : i + 50_000])
-            time.sleep(0.2)  # 2 s in all
+            time.sleep(0.2)  # 2.8 s in all
         assert client.recv(12) == b"HTTP/1.1 200"
 
 
 def test_a_connection_that_was_used_may_begin_its_next_request_late_but_not_forget_it(impatient: Service) -> None:
-    ping = b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
     with connect(impatient) as client:
         for _ in range(2):
-            client.sendall(ping)
+            client.sendall(PING)
             assert client.recv(65536).startswith(b"HTTP/1.1 200")
-            time.sleep(1.2)
-        client.sendall(ping[:20])
+            time.sleep(2.2)
+        client.sendall(PING[:20])
         assert problem(everything(client)) == TIMEOUT
 
 
@@ -123,6 +128,27 @@ def test_only_a_body_has_a_deadline_and_not_the_answer_that_follows() -> None:
     began: list[bool] = []
     asyncio.run(BodyDeadline(app, seconds=0.01)({"type": "http"}, receive, send))
     assert seen == ["http.request", "http.disconnect"]
+
+
+def test_what_came_fast_buys_no_right_to_stall() -> None:
+    pieces = [{"type": "http.request", "body": bytes(10_000_000), "more_body": True}]
+
+    async def app(_scope: Scope, receive: Receive, _send: Send) -> None:
+        for _ in range(2):
+            await receive()
+
+    async def receive() -> Message:
+        return pieces.pop() if pieces else await asyncio.Future()
+
+    async def send(_message: Message) -> None: ...
+
+    async def asked() -> None:
+        async with asyncio.timeout(30):  # of the 100 s that it would have bought
+            await BodyDeadline(app, seconds=0.01)({"type": "http"}, receive, send)
+
+    with pytest.raises(ServiceError) as error:
+        asyncio.run(asked())
+    assert error.value.code == "receive_timeout"
 
 
 def header(size: int) -> bytes:
@@ -157,9 +183,67 @@ def test_a_long_url_is_a_large_head_too(service: Service) -> None:
     assert (response.status_code, response.json()["code"]) == (431, "headers_too_large")
 
 
+@pytest.mark.parametrize("trailers", [b"a:b\r\n" * 200_000, b"a: " + b"x" * 1_000_000])
+@pytest.mark.parametrize("path", [b"/ping", b"/invocations"])
+def test_what_follows_a_body_without_end_closes_the_connection(service: Service, path: bytes, trailers: bytes) -> None:
+    with connect(service) as client:
+        client.settimeout(15)
+        client.sendall(b"POST " + path + b" HTTP/1.1\r\nHost: x\r\nContent-Type: image/tiff\r\n")
+        client.sendall(b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n")
+        with contextlib.suppress(ConnectionError):  # what it had not read when it closed resets the connection
+            client.sendall(trailers)
+            everything(client)
+
+
+def test_some_requests_may_wait_on_a_connection_and_many_close_it(service: Service) -> None:
+    last = PING.replace(b"Host: x", b"Connection: close")
+    for waiting, answered in ((MOST_WAITING, MOST_WAITING + 1), (MOST_WAITING + 1, 0)):
+        with connect(service) as client:
+            client.sendall(PING * waiting + last)
+            assert everything(client).count(b"HTTP/1.1 200") == answered
+
+
+@pytest.mark.parametrize("client", [httpx.Client(), httpx.Client(headers={"Connection": "close"})])
+def test_an_early_answer_reaches_clients_that_send_all_before_they_read(service: Service, client: httpx.Client) -> None:
+    refused = client.post(f"{service.url}/invocations", content=bytes(20_000_000), headers={"Content-Type": "text/css"})
+    assert (refused.status_code, refused.json()["code"]) == (415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"nonsense\r\n\r\n",
+        b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST /invocations HTTP/1.1\r\nContent-Type: image/tiff\r\nTransfer-Encoding: chunked\r\n\r\nnonsense",
+    ],
+)
+def test_what_is_no_request_is_answered_with_a_problem(service: Service, said: bytes) -> None:
+    with connect(service) as client:
+        client.sendall(said)
+        assert problem(everything(client)) == (400, "bad_request")
+
+
+def test_nobody_is_redirected_to_a_host_of_their_choice(service: Service) -> None:
+    response = httpx.get(f"{service.url}/ping/", headers={"Host": "elsewhere"})
+    assert (response.status_code, response.json()["code"]) == (404, "not_found")
+
+
+def test_who_asks_for_another_protocol_is_answered_in_this_one_and_fills_no_log(service: Service) -> None:
+    response = httpx.get(f"{service.url}/ping", headers={"Connection": "Upgrade", "Upgrade": "h2c"})
+    assert response.status_code == 200
+    assert "upgrade" not in service.log.read_text()
+
+
 def metric(service: Service, name: str) -> float:
     rows = httpx.get(f"{service.url}/metrics", timeout=30).text.splitlines()
     return next((float(row.split()[-1]) for row in rows if row.startswith(name)), 0.0)
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def test_what_a_client_that_left_had_asked_for_is_dropped(impatient: Service) -> None:
@@ -169,11 +253,9 @@ def test_what_a_client_that_left_had_asked_for_is_dropped(impatient: Service) ->
     for begun in (patches, "aerial_requests_in_flight"):  # one leaves its work in the engine, one on its way there
         at_first = metric(impatient, begun)
         with connect(impatient) as client:
-            client.sendall(HEAD % len(scene) + scene)
-            while metric(impatient, begun) == at_first:
-                time.sleep(0.01)
-        while metric(impatient, "aerial_requests_in_flight") > 0:  # draining would not wait for it either
-            time.sleep(0.01)
+            client.sendall(HEAD % len(scene) + scene + PING)  # its newest request is not the one that costs
+            wait_until(lambda begun=begun, at_first=at_first: metric(impatient, begun) != at_first)
+        wait_until(lambda: metric(impatient, "aerial_requests_in_flight") == 0)  # draining would not wait for it either
     assert impatient.post(TILE).status_code == 200
     assert metric(impatient, gone) == before[gone] + 2
     assert metric(impatient, patches) - before[patches] < 900  # of 1,801
