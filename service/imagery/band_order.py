@@ -100,15 +100,15 @@ def choose(wanted: Sequence[str], said: Sequence[str] | None, file: FileBands) -
     if (chosen := _positions(names, wanted)) is not None:
         return chosen, _number_caution(names, chosen, file)
     reads = ", ".join(wanted)
+    if len(file.data) < len(wanted):
+        pages = f", and the first of its {file.images} images is all that is read" if file.images > 1 else ""
+        raise ImageryError("band_count", f"The model reads {reads}; the file holds only {len(file.data)}{pages}.")
     if known := [canonical(name) for name in names if name]:
         raise ImageryError(
             "band_mapping_required",
             f"The model reads {reads}, but the file says that it holds {', '.join(known[:_QUOTED])}: "
             "send those bands, or name the file's bands, in file order, with the option bands.",
         )
-    if len(file.data) < len(wanted):
-        pages = f", and the first of its {file.images} images is all that is read" if file.images > 1 else ""
-        raise ImageryError("band_count", f"The model reads {reads}; the file holds only {len(file.data)}{pages}.")
     if called := file.quoted():
         raise ImageryError(
             "band_mapping_required",
