@@ -41,12 +41,13 @@ def _parameters() -> list[dict[str, Any]]:
 
 PROBLEM: dict[str, Any] = {
     "type": "object",
-    "required": ["type", "title", "status", "code", "detail"],
+    # Tuples, as FastAPI joins lists of a status that is told of a route and of all: each name would be there twice.
+    "required": ("type", "title", "status", "code", "detail"),
     "properties": {
         "type": {"type": "string"},
         "title": {"type": "string"},
         "status": {"type": "integer"},
-        "code": {"type": "string", "enum": sorted(STATUS)},
+        "code": {"type": "string", "enum": tuple(sorted(STATUS))},
         "detail": {"type": "string", "description": "One sentence that says what to do"},
         "limits": {"type": "object", "description": "The limit that was broken"},
         "retry_after_s": {"type": "number", "description": "Seconds after which to come back"},
