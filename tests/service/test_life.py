@@ -117,11 +117,13 @@ def test_a_port_in_use_ends_it_with_an_error(start: StartService) -> None:
 def test_sigterm_answers_what_was_accepted_and_ends_with_0(start: StartService) -> None:
     service = start()
     service.wait_until_ready()
-    scene = geotiff(reflectance(side=2400), compress="deflate")  # 400 windows: seconds of work
+    scene = geotiff(reflectance(side=3600), compress="deflate")  # 900 windows: seconds of work
     answers: list[httpx.Response] = []
     asking = threading.Thread(target=lambda: answers.append(service.post(scene, outputs="probabilities")))
     asking.start()
-    time.sleep(0.5)
+    while "aerial_requests_in_flight 1.0" not in httpx.get(f"{service.url}/metrics").text:
+        assert asking.is_alive()
+        time.sleep(0.01)
     service.process.send_signal(signal.SIGTERM)
     while httpx.get(f"{service.url}/ping", timeout=5).status_code == 200:
         time.sleep(0.01)
@@ -129,7 +131,7 @@ def test_sigterm_answers_what_was_accepted_and_ends_with_0(start: StartService) 
     assert (refused.status_code, refused.json()["code"]) == (503, "draining")
     asking.join(30)
     assert answers[0].status_code == 200
-    assert len(answers[0].json()["predictions"]) == 400
+    assert len(answers[0].json()["predictions"]) == 900
     assert service.process.wait(10) == 0
 
 
