@@ -159,12 +159,13 @@ def test_a_process_that_could_not_be_replaced_at_once_is_replaced_later(
 def test_whoever_asks_or_waits_when_the_pool_is_closed_is_told() -> None:
     async def close_amid_work() -> list[object]:
         asked = [asyncio.create_task(pool.ask(SCENE)) for _ in range(4)]
-        await asyncio.sleep(0.05)  # one is being decoded, three wait
+        await asyncio.sleep(0.05)  # one is sent to a process, three wait
         await pool.pool.close()
         asked.append(asyncio.create_task(pool.ask()))
         return await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 10)
 
     with running(1) as pool:
+        pool.signal(signal.SIGSTOP)  # or one may be answered before the pool is closed
         assert [type(answer) for answer in pool.run(close_amid_work())] == [PoolBroken] * 5
         assert pool.processes == []
 
