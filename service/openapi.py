@@ -119,7 +119,13 @@ PREDICTION: dict[str, Any] = {
             "description": "Labels and groups over their thresholds",
         },
         "valid_fraction": {"type": "number", "description": "Share of pixels with data"},
-        "crs": {"type": ["string", "null"]},
+        "crs": {"type": ["string", "null"], "description": "The tile's: EPSG:32633, or WKT"},
+        "transform": {
+            "type": ["array", "null"],
+            "items": {"type": "number"},
+            "description": "From column and row in the window to crs: x = a·column + b·row + c, "
+            "y = d·column + e·row + f, as a, b, c, d, e, f; null without georeference",
+        },
         "footprint": _FOOTPRINT,
         "radiometry": {"type": "object", "description": "What turned file values into pixels"},
         "warnings": {"type": "array", "items": {"type": "object"}},

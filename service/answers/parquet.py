@@ -15,7 +15,7 @@ from service.options import Options
 
 def to_parquet(results: Sequence[TileResult], artifact: Artifact, options: Options) -> Answer:
     """The columns of `geoparquet.schema`. Raises ServiceError bad_option for token embeddings."""
-    from service import geoparquet
+    from service.formats import geoparquet
 
     if "token_embeddings" in options.outputs:
         raise ServiceError("bad_option", "GeoParquet holds embedding and probabilities; ask for others as JSON or npy.")

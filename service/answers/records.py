@@ -43,6 +43,7 @@ def _of_patch(prediction: Prediction, artifact: Artifact, options: Options) -> d
     said |= {
         "valid_fraction": facts.valid_fraction,
         "crs": facts.crs,
+        "transform": facts.transform,
         "footprint": facts.footprint,
         "radiometry": vars(facts.radiometry),
         "warnings": [vars(warning) for warning in facts.warnings],

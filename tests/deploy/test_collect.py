@@ -16,7 +16,7 @@ import pytest
 from deploy import registry, resubmission
 from deploy.account import Account
 from deploy.errors import DeployError
-from service import geoparquet
+from service.formats import geoparquet
 from service.model.artifact import Artifact
 from tests.conftest import ROOT
 from tests.deploy.conftest import BUCKET, Deploy

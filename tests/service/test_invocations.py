@@ -40,7 +40,7 @@ def test_a_geotiff_is_answered_with_everything_the_contract_names(service: Servi
     prediction = one(response)
     assert set(prediction) == {
         *("id", "window", "embedding", "probabilities", "groups", "labels", "valid_fraction"),
-        *("crs", "footprint", "radiometry", "warnings"),
+        *("crs", "transform", "footprint", "radiometry", "warnings"),
     }
     assert prediction["id"] == "0"
     assert prediction["window"] == [0, 0, 120, 120]

@@ -5,6 +5,7 @@
     geometry, bbox   footprint: WKB in longitude/latitude (OGC:CRS84), a polygon, or two at the antimeridian; else null
     window           column, row, width, height in the tile, pixels
     crs              of the tile: "EPSG:32633", or WKT
+    transform        of the window: x = a·column + b·row + c, y = d·column + e·row + f, as a, b, c, d, e, f
     valid_fraction   share of pixels with data
     embedding        fixed-size list, of nulls where there is none
     embedding_scale  of int8: value = sign(code)·(code/127)²·scale
@@ -61,6 +62,7 @@ def schema(dim: int | None, labels: Sequence[str], groups: Sequence[str], dtype:
         "bbox": pa.struct([(corner, pa.float64()) for corner in BOX]),
         "window": pa.struct([(name, pa.int32()) for name in WINDOW]),
         "crs": pa.string(),
+        "transform": pa.list_(pa.float64()),
         "valid_fraction": pa.float64(),
     }
     if dim is not None:

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from service import geoparquet
+from service.formats import geoparquet
 from tests.conftest import ROOT, Service
 from tests.imagery import geotiff, reflectance
 
@@ -63,7 +63,7 @@ WITHOUT_PANDAS = """
 import importlib.machinery as machinery, json, sys
 find = machinery.PathFinder.find_spec
 machinery.PathFinder.find_spec = classmethod(lambda cls, name, *more: None if name == "pandas" else find(name, *more))
-from service import geoparquet
+from service.formats import geoparquet
 schema = geoparquet.schema(2, (), (), sys.argv[1])
 print(json.dumps(geoparquet.table([{"id": "a", "embedding": [1, 2]}], {}, schema)["embedding"].to_pylist()))
 """
