@@ -22,6 +22,7 @@ from service.settings import Settings
 
 PIECE = 512  # patches: 77 MB at 224 pixels. Rows of a scene's windows that are decoded together share strips and tiles
 AHEAD = 2048  # patches that are decoded, or about to be, and have not been through the engine
+PATIENCE_S = 60  # for a piece to be decoded, at least: nobody waits on the line, and the machine may be busy
 OPENED_AHEAD = 8  # tiles: what lies in S3 takes a while to come
 
 
@@ -78,7 +79,7 @@ class Decoding:
             self._input.spec,
             self._image_size,
             workers=self._settings.decode_workers,
-            timeout_s=self._settings.decode_timeout_s,
+            timeout_s=max(PATIENCE_S, self._settings.decode_timeout_s),
             memory_mb=self._settings.decode_memory_mb,
             queue=AHEAD,
             scene=scene,
