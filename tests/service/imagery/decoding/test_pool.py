@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from service.imagery.decoding.fork_server import PoolBroken
 from service.imagery.decoding.places import QueueFull
 from service.imagery.decoding.pool import LARGE_BYTES, DecodeFailure, Tile
-from service.imagery.decoding.process import PoolBroken
 from service.imagery.errors import ImageryError
 from service.imagery.patches import ReadOptions, TileFile
 from service.imagery.reader import read_tile
@@ -81,6 +81,7 @@ def test_a_process_that_hangs_is_killed_and_the_spare_takes_over_while_another_s
     with running(1, timeout_s=1) as pool:
         before = pool.processes
         monkeypatch.setattr("sys.executable", str(never_ready))
+        pool.kill_server()
         pool.signal(signal.SIGSTOP)
         hung = refusal(pool, list(GOOD))
         assert (hung.code, hung.limits) == ("decode_timeout", {"decode_timeout_s": 1})
@@ -134,6 +135,7 @@ def test_whoever_waits_for_a_process_that_cannot_be_replaced_is_told(
     with running(1) as pool:
         monkeypatch.setattr("sys.executable", python)
         monkeypatch.setattr("service.imagery.decoding.processes.PAUSES_S", (0.1,))
+        pool.kill_server()
         pool.signal(signal.SIGKILL)
         assert [type(answer) for answer in pool.run(ask())] == [PoolBroken] * 3
         with pytest.raises(PoolBroken):
@@ -144,6 +146,7 @@ def test_a_process_that_could_not_be_replaced_at_once_is_replaced_later(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def replaced() -> None:
+        pool.kill_server()
         os.kill(pool.processes[0], signal.SIGKILL)
         while not caplog.messages:
             assert len((await pool.ask()).facts) == 1
