@@ -11,7 +11,7 @@ import pytest
 
 from service.imagery.decoding.fork_server import PoolBroken
 from service.imagery.decoding.places import QueueFull
-from service.imagery.decoding.pool import LARGE_BYTES, DecodeFailure, Tile
+from service.imagery.decoding.pool import LARGE_BYTES, NICENESS_OF_LARGE, DecodeFailure, Tile
 from service.imagery.errors import ImageryError
 from service.imagery.patches import ReadOptions, TileFile
 from service.imagery.reader import read_tile
@@ -31,6 +31,11 @@ def _all_are_there(request: pytest.FixtureRequest) -> Iterator[None]:
     for name in {"one", "two"} & set(request.fixturenames):
         request.getfixturevalue(name).settle()
     yield
+
+
+def computed(process: int) -> int:
+    """Hundredths of a second."""
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11])
 
 
 def refusal(pool: Running, files: list[TileFile], **limits: int) -> ImageryError:
@@ -93,10 +98,6 @@ def test_a_process_that_hangs_is_killed_and_the_spare_takes_over_while_another_s
 def test_kill_9_of_a_process_under_load_fails_the_tile_that_it_held_alone(
     two: Running, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def computed(process: int) -> int:
-        """Hundredths of a second."""
-        return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11])
-
     async def kill_one() -> None:
         before = {process: computed(process) for process in two.processes}
         held = asyncio.create_task(two.ask(LARGE))
@@ -227,6 +228,17 @@ def test_large_tiles_leave_a_place_to_small_ones(two: Running) -> None:
     assert two.run(two.pool.headers(LARGE, Limits()))[0].decoded_bytes > LARGE_BYTES
     two.run(all_at_once())
     assert done == ["small", "large", "large", "large"]
+
+
+def test_what_decodes_large_tiles_gives_way_to_the_others(two: Running) -> None:
+    niceness = [
+        os.getpriority(os.PRIO_PROCESS, process) - os.getpriority(os.PRIO_PROCESS, 0) for process in two.processes
+    ]
+    assert sorted(niceness) == [0, 0, 0, NICENESS_OF_LARGE]
+    (nice,) = (process for process, more in zip(two.processes, niceness, strict=True) if more)
+    before = computed(nice)
+    two.decode(LARGE)
+    assert computed(nice) > before + 2
 
 
 def test_large_tiles_are_decoded_by_a_single_process_too(one: Running) -> None:
