@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from service.batching import Batcher
 from service.errors import ServiceError
 from service.imagery.decoding import self_test
+from service.imagery.decoding.fork_server import PoolBroken
 from service.imagery.decoding.places import QueueFull
 from service.imagery.decoding.pool import DecodePool
-from service.imagery.decoding.process import PoolBroken
 from service.imagery.errors import ImageryError
 from service.imagery.patches import PatchFacts, ReadOptions
 from service.metrics import Metrics

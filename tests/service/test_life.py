@@ -15,9 +15,15 @@ import pytest
 
 from service.model.artifact import Artifact
 from tests.conftest import ROOT, Service, StartService
+from tests.corpus.trial import decode_processes, does_decode, fork_servers
 from tests.imagery import geotiff, reflectance
 
 TILE = geotiff(reflectance())
+
+
+def kill(process: Path) -> None:
+    """By its folder in /proc."""
+    os.kill(int(process.name), signal.SIGKILL)
 
 
 def last_lines(service: Service) -> list[str]:
@@ -222,9 +228,10 @@ def test_a_decode_process_that_cannot_be_replaced_ends_the_service(start: StartS
     code = Path(shutil.copytree(ROOT / "service", tmp_path / "code" / "service"))
     service = start(PYTHONPATH=str(code.parent), DECODE_WORKERS="1")
     service.wait_until_ready()
-    workers = decode_processes(service)
+    (server,), workers = fork_servers(service), decode_processes(service)
     (code / "imagery" / "decoding" / "worker.py").write_text("raise SystemExit('a library is gone')")
-    os.kill(workers[0], signal.SIGKILL)
+    kill(server)
+    kill(workers[0])
     assert service.process.wait(40) == 1
     log = service.log.read_text()
     assert "a library is gone" in log
@@ -235,31 +242,20 @@ def test_its_decode_processes_end_with_it_however_it_ends(start: StartService) -
     service = start()
     service.wait_until_ready()
     children = decode_processes(service)
-    assert len(children) == 2 + 1  # DECODE_WORKERS and a spare
+    assert len(children) == 2 + 1 + 1  # DECODE_WORKERS, a spare, and one for large tiles
+    children += fork_servers(service)
     service.process.kill()
     service.process.wait()
     end = time.monotonic() + 10
-    while any(is_decode_process(pid) for pid in children):
+    while any(map(does_decode, children)):
         assert time.monotonic() < end
         time.sleep(0.05)
-
-
-def decode_processes(service: Service) -> list[int]:
-    children = Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children").read_text().split()
-    return [pid for pid in map(int, children) if is_decode_process(pid)]
-
-
-def is_decode_process(pid: int) -> bool:
-    try:
-        return b"service.imagery.decoding.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return False
 
 
 def test_a_decode_process_that_dies_is_replaced_and_ping_stays_well(start: StartService) -> None:
     service = start(DECODE_WORKERS="1")
     service.wait_until_ready()
     for worker in decode_processes(service):
-        os.kill(worker, signal.SIGKILL)
+        kill(worker)
     assert service.post(TILE).status_code == 200
     assert httpx.get(f"{service.url}/ping").status_code == 200

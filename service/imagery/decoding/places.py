@@ -11,10 +11,10 @@ class QueueFull(RuntimeError):
 
 
 class Places:
-    """`count` places, of which large tiles leave one to small ones, and `queue` tiles that may wait for one."""
+    """`count` places, `count_for_large` for large tiles, and `queue` tiles that may wait for one."""
 
-    def __init__(self, count: int, queue: int) -> None:
-        self._all, self._for_large = asyncio.Semaphore(count), asyncio.Semaphore(max(1, count - 1))
+    def __init__(self, count: int, count_for_large: int, queue: int) -> None:
+        self._for_small, self._for_large = asyncio.Semaphore(count), asyncio.Semaphore(count_for_large)
         self._most, self._taken_or_waiting = count + queue, 0
 
     async def take(self, *, is_large: bool) -> AsyncExitStack:
@@ -24,9 +24,7 @@ class Places:
         async with AsyncExitStack() as held:
             self._taken_or_waiting += 1
             held.callback(self._leave)
-            if is_large:
-                await held.enter_async_context(self._for_large)
-            await held.enter_async_context(self._all)
+            await held.enter_async_context(self._for_large if is_large else self._for_small)
             return held.pop_all()
 
     def _leave(self) -> None:

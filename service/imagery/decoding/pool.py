@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.imagery.decoding import frames
+from service.imagery.decoding.fork_server import ForkServer
 from service.imagery.decoding.headers import HeaderWalk
 from service.imagery.decoding.places import Places
 from service.imagery.decoding.process import DecodeProcess, Frame
@@ -24,6 +25,7 @@ from service.imagery.tiff.header import Header
 from service.imagery.tiff.limits import Limits
 
 LARGE_BYTES = 8 * 2**20  # decoded: 0.2 to 0.4 s, by the codec, where a patch takes 3 ms
+NICENESS_OF_LARGE = 5  # a third of the processor's time beside one that is not nice: sched(7)
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class DecodePool:
 
     A process that hangs or dies is replaced. One more than `workers` is kept, so that the next tile need not wait
     until another has started. A tile is given `timeout_s` seconds, a process `memory_mb` MiB of address space.
-    Tiles that decode to more than LARGE_BYTES leave one place to the others.
+    Tiles that decode to more than LARGE_BYTES have processes of their own, one less and nice(2), lest the others wait.
 
     `scene` are the files of a tile too large to send, each with its band, or None for one with all bands: the
     processes map them, and windows of that tile can be decoded too.
@@ -70,26 +72,31 @@ class DecodePool:
                 "scene": [(str(file), band) for file, band in scene],
             }
         )
-        self._kept = Processes(workers + 1, config)
-        self._places, self._walk = Places(workers, queue), HeaderWalk(spec.bands)
+        self._server = ForkServer(config)
+        self._kept = Processes(self._server, workers + 1)
+        for_large = max(1, workers - 1)
+        self._kept_for_large = Processes(self._server, for_large, NICENESS_OF_LARGE)
+        self._places, self._walk = Places(workers, for_large, queue), HeaderWalk(spec.bands)
         self._exchanges: set[asyncio.Task[Tile]] = set()
 
     async def start(self) -> None:
         """Starts all processes and waits until each is ready. Raises PoolBroken."""
-        await self._kept.start()
+        await asyncio.gather(self._kept.start(), self._kept_for_large.start())
 
     @property
     def processes(self) -> list[int]:
         """Process ids of those that are ready or decode, for whoever watches them."""
-        return self._kept.ids
+        return sorted([*self._kept.ids, *self._kept_for_large.ids])
 
     def raise_if_broken(self) -> None:
         """Raises PoolBroken once a replacement could not be started, or the pool is closed."""
         self._kept.raise_if_broken()
+        self._kept_for_large.raise_if_broken()
 
     async def close(self) -> None:
         """Ends all processes; whoever waits for one, or asks from now on, gets PoolBroken."""
-        await self._kept.close()
+        await asyncio.gather(self._kept.close(), self._kept_for_large.close())
+        await self._server.close()
         await asyncio.gather(*self._exchanges, return_exceptions=True)
 
     async def headers(self, files: Sequence[TileFile], limits: Limits) -> list[Header]:
@@ -118,7 +125,8 @@ class DecodePool:
 
     async def _ask(self, head: dict[str, Any], blobs: Sequence[frames.Bytes], *, is_large: bool) -> Tile:
         place = await self._places.take(is_large=is_large)
-        exchange = asyncio.create_task(self._exchange(head, blobs, place))
+        kept = self._kept_for_large if is_large else self._kept
+        exchange = asyncio.create_task(self._exchange(head, blobs, kept, place))
         self._exchanges.add(exchange)
         exchange.add_done_callback(self._forget)
         return await asyncio.shield(exchange)
@@ -128,14 +136,16 @@ class DecodePool:
         if not exchange.cancelled():
             exchange.exception()  # asyncio complains of one that nobody looked at, and a caller may have gone
 
-    async def _exchange(self, head: dict[str, Any], blobs: Sequence[frames.Bytes], place: AsyncExitStack) -> Tile:
+    async def _exchange(
+        self, head: dict[str, Any], blobs: Sequence[frames.Bytes], kept: Processes, place: AsyncExitStack
+    ) -> Tile:
         """What a process says to a request, whose place it gives back."""
         async with place:
             answer = None
             while answer is None:  # that a process died idle is no fault of the tile
-                process = await self._kept.take()
+                process = await kept.take()
                 answer = await self._answer(process, head, blobs)
-            self._kept.give_back(process)
+            kept.give_back(process)
         return self._tile(*answer)
 
     async def _answer(

@@ -53,12 +53,18 @@ class Running:
             with suppress(ProcessLookupError):
                 os.kill(process, number)
 
+    def kill_server(self) -> None:
+        """The process that the others are forked from, so that another has to be started."""
+        fields = Path(f"/proc/{self.processes[0]}/stat").read_text().rpartition(")")[2].split()
+        os.kill(int(fields[1]), signal.SIGKILL)
+
     def settle(self) -> None:
         """Waits until every process that ended was replaced."""
 
         async def settled() -> None:
             end = time.monotonic() + 60
-            while len(self.processes) <= self._workers or not all(map(is_alive, self.processes)):
+            all_there = self._workers + 1 + max(1, self._workers - 1)  # a spare, and those for large tiles
+            while len(self.processes) < all_there or not all(map(is_alive, self.processes)):
                 assert time.monotonic() < end
                 await asyncio.sleep(0.01)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from affine import Affine
 
-from service.imagery.decoding.process import PoolBroken
+from service.imagery.decoding.fork_server import PoolBroken
 from service.imagery.errors import ImageryError
 from service.imagery.patches import ReadOptions, TileFile
 from service.imagery.reader import read_tile

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from service.imagery.decoding.fork_server import PoolBroken
 from service.imagery.decoding.places import QueueFull
-from service.imagery.decoding.pool import LARGE_BYTES, DecodeFailure, Tile
-from service.imagery.decoding.process import PoolBroken
+from service.imagery.decoding.pool import LARGE_BYTES, NICENESS_OF_LARGE, DecodeFailure, Tile
 from service.imagery.errors import ImageryError
 from service.imagery.patches import ReadOptions, TileFile
 from service.imagery.reader import read_tile
@@ -31,6 +31,11 @@ def _all_are_there(request: pytest.FixtureRequest) -> Iterator[None]:
     for name in {"one", "two"} & set(request.fixturenames):
         request.getfixturevalue(name).settle()
     yield
+
+
+def computed(process: int) -> int:
+    """Hundredths of a second."""
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11])
 
 
 def refusal(pool: Running, files: list[TileFile], **limits: int) -> ImageryError:
@@ -81,6 +86,7 @@ def test_a_process_that_hangs_is_killed_and_the_spare_takes_over_while_another_s
     with running(1, timeout_s=1) as pool:
         before = pool.processes
         monkeypatch.setattr("sys.executable", str(never_ready))
+        pool.kill_server()
         pool.signal(signal.SIGSTOP)
         hung = refusal(pool, list(GOOD))
         assert (hung.code, hung.limits) == ("decode_timeout", {"decode_timeout_s": 1})
@@ -92,10 +98,6 @@ def test_a_process_that_hangs_is_killed_and_the_spare_takes_over_while_another_s
 def test_kill_9_of_a_process_under_load_fails_the_tile_that_it_held_alone(
     two: Running, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def computed(process: int) -> int:
-        """Hundredths of a second."""
-        return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11])
-
     async def kill_one() -> None:
         before = {process: computed(process) for process in two.processes}
         held = asyncio.create_task(two.ask(LARGE))
@@ -134,6 +136,7 @@ def test_whoever_waits_for_a_process_that_cannot_be_replaced_is_told(
     with running(1) as pool:
         monkeypatch.setattr("sys.executable", python)
         monkeypatch.setattr("service.imagery.decoding.processes.PAUSES_S", (0.1,))
+        pool.kill_server()
         pool.signal(signal.SIGKILL)
         assert [type(answer) for answer in pool.run(ask())] == [PoolBroken] * 3
         with pytest.raises(PoolBroken):
@@ -144,6 +147,7 @@ def test_a_process_that_could_not_be_replaced_at_once_is_replaced_later(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def replaced() -> None:
+        pool.kill_server()
         os.kill(pool.processes[0], signal.SIGKILL)
         while not caplog.messages:
             assert len((await pool.ask()).facts) == 1
@@ -224,6 +228,17 @@ def test_large_tiles_leave_a_place_to_small_ones(two: Running) -> None:
     assert two.run(two.pool.headers(LARGE, Limits()))[0].decoded_bytes > LARGE_BYTES
     two.run(all_at_once())
     assert done == ["small", "large", "large", "large"]
+
+
+def test_what_decodes_large_tiles_gives_way_to_the_others(two: Running) -> None:
+    niceness = [
+        os.getpriority(os.PRIO_PROCESS, process) - os.getpriority(os.PRIO_PROCESS, 0) for process in two.processes
+    ]
+    assert sorted(niceness) == [0, 0, 0, NICENESS_OF_LARGE]
+    (nice,) = (process for process, more in zip(two.processes, niceness, strict=True) if more)
+    before = computed(nice)
+    two.decode(LARGE)
+    assert computed(nice) > before + 2
 
 
 def test_large_tiles_are_decoded_by_a_single_process_too(one: Running) -> None:

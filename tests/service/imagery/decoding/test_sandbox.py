@@ -65,6 +65,14 @@ def test_the_limits_are_in_force_in_every_process(two: Running) -> None:
         assert limits["Max address space"] == (str(600 * 2**20),) * 2
 
 
+def test_no_process_holds_what_another_reads_or_writes_nor_the_line_to_the_fork_server(two: Running) -> None:
+    two.settle()
+    held = [{str(file.readlink()) for file in Path(f"/proc/{process}/fd").iterdir()} for process in two.processes]
+    lines = [{file for file in files if file.startswith(("pipe:", "socket:"))} for files in held]
+    assert [len(of_one) for of_one in lines] == [2] * len(two.processes)
+    assert len(set.union(*lines)) == 2 * len(two.processes)
+
+
 def test_a_process_may_compute_until_its_tiles_deadline_and_a_margin(two: Running) -> None:
     two.decode()
     allowed = [limits_of(process)["Max cpu time"][0] for process in two.processes]
