@@ -193,7 +193,7 @@ class Featurizer:
         with self._on_the_way(1):
             files = await tile.load()
             headers = await self._pool.headers(files, options.limits)
-        patches = room.take(headers, self._spec.patch_px)
+        patches = room.take(headers, self._spec.patch_px, options.stride)
         try:
             with self._on_the_way(patches):
                 decoded = await self._pool.decode(files, options, headers)

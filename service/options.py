@@ -44,6 +44,12 @@ class Options(BaseModel):
     scale: float | None = Field(
         None, gt=0, allow_inf_nan=False, description="Factor from file values to reflectance × 10,000."
     )
+    stride: int | None = Field(
+        None,
+        ge=1,
+        description="Pixels from one window of a scene to the next: less than a patch lets them overlap, and counts as "
+        "many more pixels. Side by side by default.",
+    )
     outputs: Annotated[
         tuple[Literal["embedding", "probabilities", "token_embeddings"], ...], BeforeValidator(_split)
     ] = Field(("embedding", "probabilities"), min_length=1, description="What to answer, separated by commas.")
@@ -70,7 +76,7 @@ class Options(BaseModel):
     def for_reading(self, limits: Limits) -> ReadOptions:
         """The part of it that reading needs."""
         offset = None if self.boa_offset == "auto" else int(self.boa_offset)
-        return ReadOptions(self.bands, offset, self.scale, self.require_geo, limits)
+        return ReadOptions(self.bands, offset, self.scale, self.require_geo, limits, stride=self.stride)
 
 
 def parse(
