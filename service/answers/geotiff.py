@@ -33,7 +33,7 @@ def to_geotiff(results: Sequence[TileResult], artifact: Artifact, options: Optio
     file = BytesIO()
     try:
         names = list(colours.legend(artifact.manifest.labels, artifact.manifest.groups))
-        cog.write(file, cells, names, cog.Grid.of(cells[0], width, height))
+        cog.write(file, cells, names, cog.Grid.of(cells[0], width, height, options.stride))
     except ImageryError as error:
         raise ServiceError.of(error) from None
     return Answer(file.getvalue(), "image/tiff")

@@ -47,6 +47,14 @@ def test_a_scene_is_answered_with_its_map_which_lies_where_the_scene_lies(servic
             assert found.tolist() == [255 if p is None else round(250 * p) for p in probabilities.values()]
 
 
+def test_windows_that_overlap_are_cells_of_a_stride(service: Service) -> None:
+    response = service.post(geotiff(reflectance(side=250)), TIFF, stride="60")
+    with rasterio.open(io.BytesIO(response.content)) as cells:
+        assert (cells.shape, cells.res) == ((4, 4), (600, 600))
+        assert cells.transform @ (0, 0) == PLACE @ (30, 30)
+        assert (cells.read(1) != 255).all()
+
+
 def test_a_patch_is_a_map_of_one_cell_and_top_k_leaves_the_rest_without_data(service: Service) -> None:
     response = service.post(TILE, TIFF, top_k="1")
     with rasterio.open(io.BytesIO(response.content)) as cell:
