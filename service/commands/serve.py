@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from collections.abc import Sequence
 
-from pydantic import ValidationError
-
 from service import logs, server
+from service.commands import environment
 from service.model import artifact
-from service.settings import Settings
 
 log = logging.getLogger("service")
 
@@ -20,15 +17,7 @@ def main(arguments: Sequence[str]) -> int:
     """Exit code 0 after a drained stop, 1 if the service cannot serve, 2 for a wrong command line or setting."""
     about = "Answer HTTP requests; settings come from the environment. " + (main.__doc__ or "")
     argparse.ArgumentParser(prog="python -m service serve", description=about).parse_args(arguments)
-    try:
-        settings = Settings()
-    except ValidationError as error:
-        for wrong in error.errors():
-            if wrong["type"] == "default_factory_not_called":  # a setting that was not given, for want of this one
-                continue
-            name = "".join(map(str, wrong["loc"])).upper()
-            print(f"setting {name}: {wrong['msg']}" if name else wrong["msg"], file=sys.stderr)
-        return 2
+    settings = environment.settings()
     logs.configure(settings.log_level, settings.log_format)
     log.info("settings %s", settings.model_dump_json())
     try:

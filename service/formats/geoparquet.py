@@ -21,7 +21,7 @@ Metadata: https://geoparquet.org/releases/v1.1.0/
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
@@ -99,6 +99,17 @@ def table(records: Sequence[Mapping[str, Any]], model: Mapping[str, str], schema
         _vectors(rows, column.type) if column.name == "embedding" else _values(rows, column) for column in schema
     ]
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def records(rows: pa.Table) -> Iterator[dict[str, Any]]:
+    """The records that `table` made rows of, with the columns that are there: window and footprint as in JSON."""
+    for row in rows.to_pylist():
+        window, geometry = row.pop("window"), row.pop("geometry")
+        yield {
+            **row,
+            "window": window and list(window.values()),
+            "footprint": geometry and outline.of_well_known_binary(geometry),
+        }
 
 
 class Writer:

@@ -18,6 +18,7 @@ EARTH_RADIUS_M = 6_371_007.0  # of the sphere with the area of WGS 84; lengths a
 DIGITS = 7  # of a degree: a centimetre
 LARGEST_TURN = 360.0  # degrees of longitude; what goes on is not on one Earth
 AT_THE_POLE = 90 - 1e-9
+POLYGON, MULTIPOLYGON = 3, 6  # of well-known binary
 SMALLEST_AREA = 1e-13  # square degrees: a tenth of the square of 3 cm
 
 Point = tuple[float, float]
@@ -84,14 +85,44 @@ def polygons(footprint: dict[str, Any]) -> list[list[list[list[float]]]]:
     return [coordinates] if footprint["type"] == "Polygon" else coordinates
 
 
+def area_m2(footprint: dict[str, Any]) -> float:
+    """Square metres of a Polygon or MultiPolygon that is small beside the Earth, whose bend is left out."""
+    total = 0.0
+    for outer, *_ in polygons(footprint):
+        corners = on_the_globe(np.array(outer))
+        corners -= corners[0]  # numbers near 0 lose nothing
+        total += float(np.linalg.norm(np.cross(corners[:-1], corners[1:]).sum(axis=0))) / 2
+    return total
+
+
 def well_known_binary(footprint: dict[str, Any]) -> bytes:
     """A Polygon or MultiPolygon as little-endian WKB (OGC 06-103r4, section 8)."""
     parts = [_wkb_of_polygon(rings) for rings in polygons(footprint)]
-    return parts[0] if footprint["type"] == "Polygon" else struct.pack("<BII", 1, 6, len(parts)) + b"".join(parts)
+    return (
+        parts[0]
+        if footprint["type"] == "Polygon"
+        else struct.pack("<BII", 1, MULTIPOLYGON, len(parts)) + b"".join(parts)
+    )
+
+
+def of_well_known_binary(data: bytes) -> dict[str, Any]:
+    """What `well_known_binary` wrote."""
+    count, at = (1, 0) if data[1] == POLYGON else (struct.unpack_from("<I", data, 5)[0], 9)
+    found = []
+    for _ in range(count):
+        rings, at = [], at + 9
+        for _ in range(*struct.unpack_from("<I", data, at - 4)):
+            (points,) = struct.unpack_from("<I", data, at)
+            rings.append(np.frombuffer(data, "<f8", 2 * points, at + 4).reshape(-1, 2).tolist())
+            at += 4 + 16 * points
+        found.append(rings)
+    if data[1] == POLYGON:
+        return {"type": "Polygon", "coordinates": found[0]}
+    return {"type": "MultiPolygon", "coordinates": found}
 
 
 def _wkb_of_polygon(rings: list[list[list[float]]]) -> bytes:
-    head = struct.pack("<BII", 1, 3, len(rings))
+    head = struct.pack("<BII", 1, POLYGON, len(rings))
     return head + b"".join(struct.pack(f"<I{2 * len(ring)}d", len(ring), *chain.from_iterable(ring)) for ring in rings)
 
 

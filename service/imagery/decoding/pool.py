@@ -45,7 +45,8 @@ class DecodePool:
     until another has started. A tile is given `timeout_s` seconds, a process `memory_mb` MiB of address space.
     Tiles that decode to more than LARGE_BYTES leave one place to the others.
 
-    `scene` is a file too large to send: each process maps it, and windows of it can be decoded too.
+    `scene` are the files of a tile too large to send, each with its band, or None for one with all bands: the
+    processes map them, and windows of that tile can be decoded too.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class DecodePool:
         timeout_s: float,
         memory_mb: int,
         queue: int = 1024,
-        scene: Path | None = None,
+        scene: Sequence[tuple[Path, str | None]] = (),
     ) -> None:
         self._spec, self._image_size, self._timeout_s = spec, image_size, timeout_s
         config = json.dumps(
@@ -66,7 +67,7 @@ class DecodePool:
                 "image_size": image_size,
                 "memory_mb": memory_mb,
                 "timeout_s": timeout_s,
-                "scene": str(scene) if scene else None,
+                "scene": [(str(file), band) for file, band in scene],
             }
         )
         self._kept = Processes(workers + 1, config)

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,7 +21,7 @@ import rasterio
 
 from service.imagery.decoding import frames, sandbox, warming
 from service.imagery.errors import ImageryError
-from service.imagery.patches import InputSpec
+from service.imagery.patches import InputSpec, TileFile
 from service.imagery.reader import read_tile
 from service.imagery.resize import resize
 from service.imagery.scene import read_window
@@ -34,7 +35,7 @@ class Reading:
 
     spec: InputSpec
     image_size: int
-    scene: memoryview | None  #: a file of which windows can be asked for
+    scene: Sequence[TileFile]  #: of which windows can be asked for
 
 
 def answer(head: dict[str, Any], blobs: list[bytes], reading: Reading) -> bytes:
@@ -73,10 +74,10 @@ def main() -> None:
     reading = Reading(
         spec=InputSpec(**{**config["spec"], "bands": tuple(config["spec"]["bands"])}),
         image_size=config["image_size"],
-        scene=mapped(Path(config["scene"])) if config["scene"] else None,
+        scene=[TileFile(mapped(Path(file)), band) for file, band in config["scene"]],
     )
     # Before it warms up: that there is too little memory to begin with is told now, not by every tile.
-    sandbox.limit_memory(config["memory_mb"] * 2**20 + len(reading.scene or b""))
+    sandbox.limit_memory(config["memory_mb"] * 2**20 + sum(len(file.data) for file in reading.scene))
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     with rasterio.Env(**GDAL_OPTIONS):  # entered once: GDAL is set up and taken down with the outermost
         warming.warm(config["image_size"])
