@@ -152,6 +152,30 @@ _LINE: dict[str, Any] = {
     "required": ["id", *ANSWER["required"]],
     "properties": {"id": PREDICTION["properties"]["id"], **ANSWER["properties"]},
 }
+#: RFC 7946, whose schema is not repeated here.
+_FEATURES: dict[str, Any] = {
+    "type": "object",
+    "required": ["type", "model", "features"],
+    "description": "A feature for each patch or refused tile: its footprint, and as properties what JSON says, without "
+    "the embedding unless outputs or embedding_dtype ask for it; label and probability are the likeliest over its "
+    "threshold",
+    "properties": {
+        "type": {"const": "FeatureCollection"},
+        "model": ANSWER["properties"]["model"],
+        "features": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["type", "geometry", "properties"],
+                "properties": {
+                    "type": {"const": "Feature"},
+                    "geometry": _FOOTPRINT,
+                    "properties": {"type": "object", "required": ["id"]},
+                },
+            },
+        },
+    },
+}
 _ANSWERS: dict[MediaType, dict[str, Any]] = {
     "application/json": {"schema": ANSWER},
     "application/jsonlines": {"schema": _LINE},
@@ -160,6 +184,16 @@ _ANSWERS: dict[MediaType, dict[str, Any]] = {
             "type": "string",
             "format": "binary",
             "description": "One array, a row for each patch. It has no place for an error: a refused tile fails it",
+        }
+    },
+    "application/geo+json": {"schema": _FEATURES},
+    "image/tiff": {
+        "schema": {
+            "type": "string",
+            "format": "binary",
+            "description": "Of one tile with a georeference: a cloud-optimized GeoTIFF with a cell for each patch and "
+            "a band for each label, then for each group that stands for labels the model cannot tell; probability × "
+            "250, 255 for no data",
         }
     },
     "application/vnd.apache.parquet": {

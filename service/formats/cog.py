@@ -104,7 +104,7 @@ def write_classes(file: Path | BinaryIO, records: Iterable[Record], legend: Mapp
 
 def _probabilities(record: Record, names: Sequence[str]) -> list[float | None]:
     """Of labels and groups alike; None where the model cannot tell, or was not asked to (top_k)."""
-    told = {**record.get("groups", {}), **record.get("probabilities", {})}
+    told = {**(record.get("groups") or {}), **record["probabilities"]}
     return [told.get(name) for name in names]
 
 
@@ -120,12 +120,19 @@ def _save(
     table: Mapping[int, colours.Colour] | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> None:
-    """`cells` are bands × rows × columns, `names` describe the bands."""
+    """`cells` are bands × rows × columns, `names` describe the bands. Raises ImageryError no_georeference."""
     import rasterio
+    from rasterio.crs import CRS
+    from rasterio.errors import CRSError
 
+    try:
+        crs = CRS.from_user_input(grid.crs)
+    except CRSError:
+        detail = "GDAL does not understand the image's reference system; write it again, by an EPSG code."
+        raise ImageryError("no_georeference", detail) from None
     bands, rows, columns = cells.shape
     shape = {"count": bands, "height": rows, "width": columns, "dtype": cells.dtype, "nodata": nodata}
-    place = {"crs": grid.crs, "transform": grid.transform}
+    place = {"crs": crs, "transform": grid.transform}
     with (
         rasterio.Env(GDAL_PAM_ENABLED="NO"),  # no file beside it
         rasterio.open(file, "w", driver="COG", **shape, **place, **CREATION, overview_resampling=overviews) as dataset,

@@ -21,7 +21,7 @@ def feature(record: Record) -> dict[str, Any]:
     """
     properties = {name: value for name, value in record.items() if name != "footprint"}
     if "labels" in record:
-        told = {**record["groups"], **record["probabilities"]}
+        told = {**(record.get("groups") or {}), **record["probabilities"]}
         likeliest = next(iter(record["labels"]), None)
         properties |= {"label": likeliest, "probability": told.get(likeliest)}
     return {"type": "Feature", "geometry": record.get("footprint"), "properties": properties}

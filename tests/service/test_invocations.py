@@ -240,9 +240,9 @@ def test_metrics_count_what_happened(service: Service) -> None:
 
 def test_the_model_card_says_what_is_served(service: Service, tiny_artifact: Artifact) -> None:
     card = httpx.get(f"{service.url}/model").json()
-    assert card["sha256"] == tiny_artifact.sha256
-    assert card["engine"] == choose(tiny_artifact, 1, "openvino-fp32").name
-    assert [label["name"] for label in card["labels"]] == ["field", "town", "lake", "sea", "desert"]
+    assert card["properties"]["aerial:sha256"] == tiny_artifact.sha256
+    assert card["properties"]["aerial:engine"] == choose(tiny_artifact, 1, "openvino-fp32").name
+    assert card["properties"]["aerial:manifest"] == tiny_artifact.manifest.model_dump(mode="json")
 
 
 def test_the_openapi_names_every_media_type_option_and_error_code(service: Service) -> None:
@@ -253,8 +253,10 @@ def test_the_openapi_names_every_media_type_option_and_error_code(service: Servi
     bodies = {"image/tiff", "multipart/form-data", "application/json", "application/jsonlines"}
     assert bodies <= set(operation["requestBody"]["content"])
     assert {p["name"] for p in operation["parameters"]} == set(Options.model_fields)
-    answers = {"application/json", "application/jsonlines", "application/x-npy", "application/vnd.apache.parquet"}
-    assert answers == set(operation["responses"]["200"]["content"])
+    assert set(operation["responses"]["200"]["content"]) == {
+        *("application/json", "application/jsonlines", "application/x-npy"),
+        *("application/geo+json", "application/vnd.apache.parquet", "image/tiff"),
+    }
     for code, status in STATUS.items():
         assert code in operation["responses"][str(status)]["description"]
     assert httpx.get(f"{service.url}/docs").status_code == 200
