@@ -11,21 +11,21 @@ class QueueFull(RuntimeError):
 
 
 class Places:
-    """`count` places, of which large tiles leave one to small ones, and `queue` tiles that may wait for one."""
+    """`count` places, of which some tiles leave one to the others, and `queue` tiles that may wait for one."""
 
     def __init__(self, count: int, queue: int) -> None:
-        self._all, self._for_large = asyncio.Semaphore(count), asyncio.Semaphore(max(1, count - 1))
+        self._all, self._but_one = asyncio.Semaphore(count), asyncio.Semaphore(max(1, count - 1))
         self._most, self._taken_or_waiting = count + queue, 0
 
-    async def take(self, *, is_large: bool) -> AsyncExitStack:
+    async def take(self, *, leaves_one: bool) -> AsyncExitStack:
         """A place in turn; closing what is returned gives it back. Raises QueueFull."""
         if self._taken_or_waiting >= self._most:
             raise QueueFull
         async with AsyncExitStack() as held:
             self._taken_or_waiting += 1
             held.callback(self._leave)
-            if is_large:
-                await held.enter_async_context(self._for_large)
+            if leaves_one:
+                await held.enter_async_context(self._but_one)
             await held.enter_async_context(self._all)
             return held.pop_all()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, replace
@@ -22,6 +23,7 @@ from service.imagery.errors import ImageryError
 from service.imagery.patches import InputSpec, PatchFacts, ReadOptions, TileFile
 from service.imagery.tiff.header import Header
 from service.imagery.tiff.limits import Limits
+from service.pace import Pace
 
 LARGE_BYTES = 8 * 2**20  # decoded: 0.2 to 0.4 s, by the codec, where a patch takes 3 ms
 
@@ -43,7 +45,7 @@ class DecodePool:
 
     A process that hangs or dies is replaced. One more than `workers` is kept, so that the next tile need not wait
     until another has started. A tile is given `timeout_s` seconds, a process `memory_mb` MiB of address space.
-    Tiles that decode to more than LARGE_BYTES leave one place to the others.
+    Tiles that decode to more than LARGE_BYTES, or that are told to give way, leave one place to the others.
 
     `scene` is a file too large to send: each process maps it, and windows of it can be decoded too.
     """
@@ -69,6 +71,7 @@ class DecodePool:
                 "scene": str(scene) if scene else None,
             }
         )
+        self._workers, self.pace = workers, Pace()
         self._kept = Processes(workers + 1, config)
         self._places, self._walk = Places(workers, queue), HeaderWalk(spec.bands)
         self._exchanges: set[asyncio.Task[Tile]] = set()
@@ -98,7 +101,13 @@ class DecodePool:
         """
         return await self._walk.of(files, limits)
 
-    async def decode(self, files: Sequence[TileFile], options: ReadOptions, headers: Sequence[Header]) -> Tile:
+    def seconds(self, patches: int, tiles: int) -> float:
+        """Until so many tiles, of so many patches together, would be decoded, by the speed seen so far."""
+        return self.pace.seconds(patches, tiles) / self._workers
+
+    async def decode(
+        self, files: Sequence[TileFile], options: ReadOptions, headers: Sequence[Header], *, gives_way: bool = False
+    ) -> Tile:
         """The patches of one tile (see `reader.read_tile`), resized to the model's input.
 
         `headers` are those of `self.headers`. Raises ImageryError; beside the codes of the reader, decode_timeout and
@@ -106,17 +115,18 @@ class DecodePool:
         cancelled ends no process: a tile that waits is dropped, one that is being decoded is decoded to its end.
         """
         decoded_bytes = sum(about.decoded_bytes for about in headers)
-        return await self._ask(*frames.request(files, options), is_large=decoded_bytes > LARGE_BYTES)
+        leaves_a_place = gives_way or decoded_bytes > LARGE_BYTES
+        return await self._ask(*frames.request(files, options), leaves_a_place=leaves_a_place)
 
     async def decode_window(self, window: tuple[int, int, int, int], options: ReadOptions) -> Tile:
         """The patches of a window (column, row, width, height) of the pool's scene (see `scene.read_window`).
 
         Raises what `decode` does, and bad_option for a window that lies outside the scene.
         """
-        return await self._ask(*frames.request([], replace(options, window=window)), is_large=False)
+        return await self._ask(*frames.request([], replace(options, window=window)), leaves_a_place=False)
 
-    async def _ask(self, head: dict[str, Any], blobs: Sequence[frames.Bytes], *, is_large: bool) -> Tile:
-        place = await self._places.take(is_large=is_large)
+    async def _ask(self, head: dict[str, Any], blobs: Sequence[frames.Bytes], *, leaves_a_place: bool) -> Tile:
+        place = await self._places.take(leaves_one=leaves_a_place)
         exchange = asyncio.create_task(self._exchange(head, blobs, place))
         self._exchanges.add(exchange)
         exchange.add_done_callback(self._forget)
@@ -133,9 +143,12 @@ class DecodePool:
             answer = None
             while answer is None:  # that a process died idle is no fault of the tile
                 process = await self._kept.take()
+                began = time.perf_counter()
                 answer = await self._answer(process, head, blobs)
             self._kept.give_back(process)
-        return self._tile(*answer)
+        tile = self._tile(*answer)
+        self.pace.add(len(tile.facts), time.perf_counter() - began)
+        return tile
 
     async def _answer(
         self, process: DecodeProcess, head: dict[str, Any], blobs: Sequence[frames.Bytes]

@@ -75,7 +75,8 @@ def test_torch_runs_on_a_gpu_that_it_can_use(
 
 @pytest.mark.parametrize(("asked", "name"), [("torch", "torch"), ("openvino-fp32", "cpu float32")])
 def test_what_is_asked_for_is_taken(tiny_artifact: Artifact, asked: Choice, name: str) -> None:
-    assert name in choose(tiny_artifact, 1, asked).name
+    (only,) = choose(tiny_artifact, 1, asked)
+    assert name in only.name
 
 
 def test_what_is_not_to_be_had_is_told(machine: pytest.MonkeyPatch, tiny_artifact: Artifact) -> None:

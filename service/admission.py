@@ -1,0 +1,73 @@
+"""Who may come in: those whose answer would not be late, by the speed at which the service has decoded and run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from service.batching import Batcher
+from service.errors import ServiceError
+from service.imagery.decoding.pool import DecodePool
+from service.lines import shares
+
+LATE = 4 / 3  # of the time foreseen: in overload the slowest of a hundred took up to so much
+
+
+class Admission:
+    """Foresees how long answers take, by what is fetched, decoded and run at the time."""
+
+    def __init__(self, pool: DecodePool, engine: Batcher, max_wait_s: float) -> None:
+        self._pool, self._engine, self._allowed_s = pool, engine, max_wait_s
+        self._tiles = 0  # before the engine's queue: fetched, waiting for a decode process or in one
+        self._patches = [0, 0]  # of them, by line
+
+    @contextmanager
+    def on_the_way(self, patches: int, before: int) -> Iterator[None]:
+        """Around a tile that is not in the engine's queue yet; `before` counts patches of its request before it."""
+        self._count(1, shares(patches, before))
+        try:
+            yield
+        finally:
+            self._count(-1, shares(patches, before))
+
+    def _count(self, sign: int, patches: tuple[int, int]) -> None:
+        self._tiles += sign
+        for line, more in enumerate(patches):
+            self._patches[line] += sign * more
+
+    def refuse_late(self, patches: int, tiles: int = 1, before: int = 0) -> None:
+        """Raises ServiceError overloaded for `tiles` more that would be answered late.
+
+        Where nothing else is done nobody is refused: who came back later would not be answered sooner.
+        """
+        is_idle = not (self._tiles or any(self._engine.queued()))
+        if (wait := self.wait_s(patches, tiles, before)) > self._allowed_s and not is_idle:
+            raise self._overloaded(
+                f"The answer would take {wait:.0f} s and {self._allowed_s:.0f} s are allowed",
+                wait,
+                {"wait_s": round(wait, 1), "max_wait_s": self._allowed_s},
+            )
+
+    def queue_full(self, most: int) -> ServiceError:
+        """What is said to a tile if so many wait for a decode process already."""
+        return self._overloaded("As many tiles wait to be decoded as may", self.wait_s(0, 0), {"decode_queue": most})
+
+    def wait_s(self, patches: int, tiles: int = 1, before: int = 0) -> float:
+        """Seconds until so many more would be answered, whatever comes after them.
+
+        Decoding and running go on beside each other, so the slower of the two tells. In the engine's queue the first
+        line has others of the second before it, at most as many as of its own, and the second never less than half.
+        """
+        first, more = (
+            sum(counts) for counts in zip(shares(patches, before), self._patches, self._engine.queued(), strict=True)
+        )
+        is_more = shares(patches, before)[1] > 0
+        run = self._engine.seconds(max(first + min(first, more), 2 * more if is_more else 0))
+        decode = self._pool.seconds(sum(self._patches) + patches, self._tiles + tiles)
+        return LATE * max(run, decode)
+
+    def _overloaded(self, why: str, wait: float, limits: dict[str, float]) -> ServiceError:
+        # Back when half of what may wait is done: sooner, all that were refused would find no more room than now.
+        back = max(1, math.ceil(wait - self._allowed_s / 2))
+        return ServiceError("overloaded", f"{why}; try again in {back} s.", retry_after_s=back, limits=limits)
