@@ -91,6 +91,8 @@ async def compare(service: Service, asked: argparse.Namespace) -> None:
         now = time.perf_counter()
         load = closed_loop(service, itertools.repeat(PATCH), CLIENTS, asked.seconds)
         capacity = await watched(service, load, now + 1, now + asked.seconds)
+        if any(reply.status != 200 for reply in capacity.replies):
+            raise SystemExit(f"{CLIENTS} clients alone wait too long on this machine: choose a longer --wait")
         now, full, ends = time.perf_counter(), asked.wait + 1, asked.wait + 1 + asked.seconds
         load = steady(service, asked.times * capacity.rate, now, ends)
         rounds.append((capacity, await watched(service, load, now + full, now + ends)))
