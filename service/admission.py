@@ -19,12 +19,22 @@ class Admission:
 
     def __init__(self, pool: DecodePool, engine: Batcher, max_wait_s: float) -> None:
         self._pool, self._engine, self._allowed_s = pool, engine, max_wait_s
-        self._tiles = 0  # before the engine's queue: fetched, waiting for a decode process or in one
+        self._arriving = 0  # tiles that are fetched, or whose headers are walked: how many patches is not known yet
+        self._tiles = 0  # that wait for a decode process or are in one
         self._patches = [0, 0]  # of them, by line
 
     @contextmanager
-    def on_the_way(self, patches: int, before: int) -> Iterator[None]:
-        """Around a tile that is not in the engine's queue yet; `before` counts patches of its request before it."""
+    def arriving(self) -> Iterator[None]:
+        """Around what comes before a tile's patches are known; it counts as one."""
+        self._arriving += 1
+        try:
+            yield
+        finally:
+            self._arriving -= 1
+
+    @contextmanager
+    def decoding(self, patches: int, before: int) -> Iterator[None]:
+        """Around what comes before the engine's queue; `before` counts patches of the request before this tile's."""
         self._count(1, shares(patches, before))
         try:
             yield
@@ -36,13 +46,17 @@ class Admission:
         for line, more in enumerate(patches):
             self._patches[line] += sign * more
 
+    @property
+    def waiting(self) -> int:
+        """Patches that are decoded, wait for an engine or are in one."""
+        return sum(self._patches) + sum(self._engine.queued())
+
     def refuse_late(self, patches: int, tiles: int = 1, before: int = 0) -> None:
         """Raises ServiceError overloaded for `tiles` more that would be answered late.
 
-        Where nothing else is done nobody is refused: who came back later would not be answered sooner.
+        While nothing is decoded or run nobody is refused: who came back later would not be answered sooner.
         """
-        is_idle = not (self._tiles or any(self._engine.queued()))
-        if (wait := self.wait_s(patches, tiles, before)) > self._allowed_s and not is_idle:
+        if (wait := self.wait_s(patches, tiles, before)) > self._allowed_s and self.waiting:
             raise self._overloaded(
                 f"The answer would take {wait:.0f} s and {self._allowed_s:.0f} s are allowed",
                 wait,
@@ -59,12 +73,10 @@ class Admission:
         Decoding and running go on beside each other, so the slower of the two tells. In the engine's queue the first
         line has others of the second before it, at most as many as of its own, and the second never less than half.
         """
-        first, more = (
-            sum(counts) for counts in zip(shares(patches, before), self._patches, self._engine.queued(), strict=True)
-        )
-        is_more = shares(patches, before)[1] > 0
-        run = self._engine.seconds(max(first + min(first, more), 2 * more if is_more else 0))
-        decode = self._pool.seconds(sum(self._patches) + patches, self._tiles + tiles)
+        own, arriving = shares(patches, before), (self._arriving, 0)
+        first, more = map(sum, zip(own, arriving, self._patches, self._engine.queued(), strict=True))
+        run = self._engine.seconds(max(first + min(first, more), 2 * more if own[1] else 0))
+        decode = self._pool.seconds(self._arriving + sum(self._patches) + patches, self._arriving + self._tiles + tiles)
         return LATE * max(run, decode)
 
     def _overloaded(self, why: str, wait: float, limits: dict[str, float]) -> ServiceError:

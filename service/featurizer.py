@@ -86,6 +86,7 @@ class Featurizer:
         self._admission = Admission(self._pool, self._engine, settings.max_wait_s)
         self.in_flight = 0  #: requests being answered
         metrics.in_flight.set_function(lambda: self.in_flight)
+        metrics.waiting.set_function(lambda: self._admission.waiting)
         self._worked_at = -WORKS_FOR_S
         self.status: Literal["loading", "ready", "draining"] = "loading"
         self.engine_name = ""
@@ -174,14 +175,14 @@ class Featurizer:
         self, tile: TileRequest, options: ReadOptions, tokens: bool, taken: _Taken
     ) -> list[Prediction]:
         """Predictions of one tile's patches. Raises ImageryError and ServiceError."""
-        with self._admission.on_the_way(1, taken.patches):
+        with self._admission.arriving():
             files = await tile.load()
             headers = await self._pool.headers(files, options.limits)
         patches, before = taken.room.take(headers, self._spec.patch_px), taken.patches
         self._admission.refuse_late(patches, before=before)
         taken.patches += patches
         try:
-            with self._admission.on_the_way(patches, before):
+            with self._admission.decoding(patches, before):
                 decoded = await self._pool.decode(files, options, headers, gives_way=before >= FIRST)
         except QueueFull:
             raise self._admission.queue_full(self._settings.decode_queue) from None

@@ -25,6 +25,9 @@ class Metrics:
             registry=registry,
         )
         self.engine_failures = Counter("aerial_engine_failures", "Batches that failed.", registry=registry)
+        self.waiting = Gauge(
+            "aerial_patches_waiting", "Patches that are decoded, wait for an engine or are in one.", registry=registry
+        )
         self.in_flight = Gauge("aerial_requests_in_flight", "Requests being answered.", registry=registry)
 
     def text(self) -> bytes:

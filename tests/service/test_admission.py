@@ -117,7 +117,7 @@ def test_where_decoding_is_slower_than_the_engine_it_is_what_counts() -> None:
         assert some.is_admitted(1)
         with ExitStack() as tiles:
             for _ in range(6):
-                tiles.enter_context(some.admission.on_the_way(1, 0))
+                tiles.enter_context(some.admission.decoding(1, 0))
             assert not some.is_admitted(1)
 
     foresee(test)
@@ -125,8 +125,25 @@ def test_where_decoding_is_slower_than_the_engine_it_is_what_counts() -> None:
 
 def test_tiles_on_their_way_to_the_engine_count_as_those_in_its_queue() -> None:
     async def test(some: Foreseen) -> None:
-        with some.admission.on_the_way(400, 0):
+        with some.admission.decoding(400, 0):
             assert not some.is_admitted(100)
+        await some.queue(1)
         assert some.is_admitted(100)
+        with ExitStack() as tiles:
+            for _ in range(400):
+                tiles.enter_context(some.admission.arriving())
+            assert not some.is_admitted(1)
+
+    foresee(test)
+
+
+def test_of_many_tiles_that_come_together_some_are_admitted_and_the_others_refused() -> None:
+    async def test(some: Foreseen) -> None:
+        with ExitStack() as tiles:
+            for _ in range(1000):
+                tiles.enter_context(some.admission.arriving())
+            assert some.is_admitted(1)
+            tiles.enter_context(some.admission.decoding(1, 0))
+            assert not some.is_admitted(1)
 
     foresee(test)

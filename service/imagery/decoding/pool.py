@@ -139,11 +139,11 @@ class DecodePool:
 
     async def _exchange(self, head: dict[str, Any], blobs: Sequence[frames.Bytes], place: AsyncExitStack) -> Tile:
         """What a process says to a request, whose place it gives back."""
+        began = time.perf_counter()
         async with place:
             answer = None
             while answer is None:  # that a process died idle is no fault of the tile
                 process = await self._kept.take()
-                began = time.perf_counter()
                 answer = await self._answer(process, head, blobs)
             self._kept.give_back(process)
         tile = self._tile(*answer)

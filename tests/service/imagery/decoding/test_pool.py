@@ -226,6 +226,21 @@ def test_large_tiles_leave_a_place_to_small_ones(two: Running) -> None:
     assert done == ["small", "large", "large", "large"]
 
 
+def test_tiles_that_give_way_leave_a_place_to_others(two: Running) -> None:
+    done = []
+
+    async def decode(name: str, gives_way: bool) -> None:
+        headers = await two.pool.headers(GOOD, Limits())
+        await two.pool.decode(GOOD, ReadOptions(), headers, gives_way=gives_way)
+        done.append(name)
+
+    async def all_at_once() -> None:
+        await asyncio.gather(*(decode("many", True) for _ in range(20)), decode("one", False))
+
+    two.run(all_at_once())
+    assert done.index("one") <= 2  # that process decodes on, whatever the other does
+
+
 def test_large_tiles_are_decoded_by_a_single_process_too(one: Running) -> None:
     assert len(one.decode(LARGE).facts) == 11 * 11
 
