@@ -7,13 +7,12 @@ import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import ServiceError
-from service.lines import FIRST, Job, Lines, shares
+from service.lines import PIECE, Job, Lines, shares
 from service.metrics import Metrics
 from service.model.engine import Engine, Output
 from service.pace import Pace
@@ -61,10 +60,11 @@ class Batcher:
         Raises ServiceError engine_failed.
         """
         in_first, _ = shares(len(images), before)
-        cuts = [0, *range(in_first or FIRST, len(images), FIRST), len(images)]
-        jobs = [Job(images[start:end], tokens) for start, end in pairwise(cuts)]
-        for i, job in enumerate(jobs):
-            self._lines.put(job, line=int(i > 0 or not in_first))
+        jobs = []
+        for line, (start, end) in enumerate(((0, in_first), (in_first, len(images)))):
+            for at in range(start, end, PIECE):
+                jobs.append(Job(images[at : min(at + PIECE, end)], tokens))
+                self._lines.put(jobs[-1], line)
         try:
             outputs = await asyncio.gather(*(job.result for job in jobs))
         finally:

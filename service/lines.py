@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from service.model.engine import Output
 
 FIRST = 8  # patches of a request that wait among those of small ones: half of a batch on two cores
+PIECE = 4  # patches that stay together: of larger pieces fewer fit into a batch beside single patches
 
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """At most FIRST patches that go through the engine together."""
+    """At most PIECE patches, which go through an engine together."""
 
     images: NDArray[np.uint8]
     tokens: bool
@@ -52,7 +53,7 @@ class Lines:
         self.patches[line] += more
 
     async def take(self, most: int) -> list[Job]:
-        """What goes next, together: up to `most` patches (at least FIRST), as soon as any wait."""
+        """What goes next, together: up to `most` patches (at least PIECE), as soon as any wait."""
         while not (batch := self._next(most)):
             self._there_is_work.clear()
             await self._there_is_work.wait()
