@@ -18,6 +18,7 @@ from service.answers.negotiation import ENCODERS, negotiate
 from service.bodies import body as bodies
 from service.bodies.limit import BodyLimit
 from service.bodies.reading import Reading
+from service.callers.admitting import Admitting
 from service.callers.deadline import BodyDeadline
 from service.callers.keys import ApiKeys, digest
 from service.callers.leaving import unless_gone
@@ -55,6 +56,7 @@ def create(featurizer: Featurizer, settings: Settings, metrics: Metrics) -> Fast
     # The one added last sees a request first: who may not ask is told so before any of the body is read.
     app.add_middleware(BodyLimit, largest=largest_body)
     app.add_middleware(BodyDeadline, seconds=settings.receive_timeout_s)
+    app.add_middleware(Admitting, featurizer=featurizer, metrics=metrics)
     if settings.api_keys:
         app.add_middleware(ApiKeys, digests=[digest(key.get_secret_value().encode()) for key in settings.api_keys])
     app.add_middleware(Lingering)
@@ -138,7 +140,6 @@ async def _invoke(request: Request, reading: Reading, featurizer: Featurizer, se
     media_type = content_type.get_content_type()
     encode = ENCODERS[negotiate(request.headers.get("accept"), _default_answer(media_type, settings))]
     featurizer.raise_unless_ready()
-    featurizer.admit(1)
     body = await bodies.read(request, media_type, reading)
     asked = options.parse(
         request.query_params.multi_items(),

@@ -15,10 +15,11 @@ from service.model.engine import Output
 class TorchEngine:
     """See `service.model.engine.Engine`."""
 
-    def __init__(self, artifact: Artifact, threads: int) -> None:
+    def __init__(self, artifact: Artifact, threads: int, device: str | None = None) -> None:
         manifest = artifact.manifest
         torch.set_num_threads(threads)
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.largest_batch = 256 if self._device.type == "cuda" else 16
         self.name = f"torch {torch.__version__} {self._device.type} float32"
         self._input, self._blocks, self._spec = manifest.input, manifest.head.blocks, manifest.backbone
         weights = {name: torch.from_numpy(tensor) for name, tensor in artifact.backbone.items()}

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.conftest import Service, save_tiny_artifact, start_service
+from service.model.artifact import BackboneSpec
+from tests.conftest import TINY, Service, save_tiny_artifact, start_service
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Reply:
     code: str  #: of an error
     began: float  #: seconds, by time.perf_counter
     ended: float
+    retry_after_s: int | None = None  #: where it was told
 
     @property
     def seconds(self) -> float:
@@ -60,8 +62,8 @@ async def ask(service: Service, request: Request, due: float | None = None) -> R
     ended = time.perf_counter()
     head, _, body = answer.partition(b"\r\n\r\n")
     status = int(head.split()[1]) if head else 0
-    code = "" if status in (0, 200) else str(json.loads(body).get("code"))
-    return Reply(status, code, began, ended)
+    problem = {} if status in (0, 200) else json.loads(body)
+    return Reply(status, str(problem.get("code", "")), began, ended, problem.get("retry_after_s"))
 
 
 def port(service: Service) -> int:
@@ -82,10 +84,11 @@ async def closed_loop(service: Service, requests: Iterator[Request], clients: in
 
 
 @contextlib.contextmanager
-def serving(**settings: str) -> Iterator[Service]:
-    """A ready service with the tiny artifact."""
+def serving(spec: BackboneSpec = TINY, **settings: str) -> Iterator[Service]:
+    """A ready service with random weights."""
     with tempfile.TemporaryDirectory() as name:
-        service = start_service(Path(name), save_tiny_artifact(Path(name) / "artifact").path, **settings)
+        artifact = save_tiny_artifact(Path(name) / "artifact", spec=spec)
+        service = start_service(Path(name), artifact.path, **settings)
         try:
             service.wait_until_ready()
             yield service

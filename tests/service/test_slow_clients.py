@@ -27,9 +27,21 @@ PING = b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
-def impatient(tmp_path_factory: pytest.TempPathFactory, tiny_artifact: Artifact) -> Iterator[Service]:
+def silent_s3() -> Iterator[socket.socket]:
+    """An S3 that answers nothing by itself."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(30)
+        yield listening
+
+
+@pytest.fixture(scope="module")
+def impatient(
+    tmp_path_factory: pytest.TempPathFactory, tiny_artifact: Artifact, silent_s3: socket.socket
+) -> Iterator[Service]:
     """A service that waits two seconds for each part of a request."""
-    running = start_service(tmp_path_factory.mktemp("service"), tiny_artifact.path, RECEIVE_TIMEOUT_S="2")
+    s3 = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{silent_s3.getsockname()[1]}", "ALLOWED_S3_PREFIXES": "s3://tiles"}
+    role = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "eu-central-1"}
+    running = start_service(tmp_path_factory.mktemp("service"), tiny_artifact.path, RECEIVE_TIMEOUT_S="2", **s3, **role)
     running.wait_until_ready()
     yield running
     running.end()
@@ -250,3 +262,20 @@ def test_what_a_client_that_left_had_asked_for_is_dropped(impatient: Service) ->
     assert impatient.post(TILE).status_code == 200
     assert impatient.metric(gone) == before[gone] + 2
     assert impatient.metric(patches) - before[patches] < 900  # of 1,801
+
+
+def test_a_tile_that_is_fetched_for_a_client_that_left_is_not_looked_at(
+    impatient: Service, silent_s3: socket.socket
+) -> None:
+    scene = geotiff(reflectance(side=480))  # 16 windows
+    at_first = impatient.metric("aerial_batch_size_sum")
+    line = b'{"s3_uri": "s3://tiles/scene.tif"}\n'
+    with connect(impatient) as client:
+        client.sendall(HEAD.replace(b"image/tiff", b"application/jsonlines") % len(line) + line)
+        s3, _ = silent_s3.accept()
+    wait_until(lambda: impatient.metric("aerial_requests_in_flight") == 0)
+    with s3:
+        s3.recv(65536)
+        s3.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(scene) + scene)
+        assert impatient.post(TILE).status_code == 200
+    assert impatient.metric("aerial_batch_size_sum") - at_first < 16

@@ -11,7 +11,7 @@ import pytest
 
 from service.imagery.decoding.fork_server import PoolBroken
 from service.imagery.decoding.places import QueueFull
-from service.imagery.decoding.pool import LARGE_BYTES, NICENESS_OF_LARGE, DecodeFailure, Tile
+from service.imagery.decoding.pool import LARGE_BYTES, NICENESS, DecodeFailure, Tile
 from service.imagery.errors import ImageryError
 from service.imagery.patches import ReadOptions, TileFile
 from service.imagery.reader import read_tile
@@ -235,11 +235,26 @@ def test_what_decodes_large_tiles_gives_way_to_the_others(two: Running) -> None:
     niceness = [
         os.getpriority(os.PRIO_PROCESS, process) - os.getpriority(os.PRIO_PROCESS, 0) for process in two.processes
     ]
-    assert sorted(niceness) == [0, 0, 0, NICENESS_OF_LARGE]
+    assert sorted(niceness) == [0, 0, 0, NICENESS]
     (nice,) = (process for process, more in zip(two.processes, niceness, strict=True) if more)
     before = computed(nice)
     two.decode(LARGE)
     assert computed(nice) > before + 2
+
+
+def test_tiles_that_give_way_leave_a_place_to_others(two: Running) -> None:
+    done = []
+
+    async def decode(name: str, gives_way: bool) -> None:
+        headers = await two.pool.headers(GOOD, Limits())
+        await two.pool.decode(GOOD, ReadOptions(), headers, gives_way=gives_way)
+        done.append(name)
+
+    async def all_at_once() -> None:
+        await asyncio.gather(*(decode("many", True) for _ in range(20)), decode("one", False))
+
+    two.run(all_at_once())
+    assert done.index("one") <= 2  # that process decodes on, whatever the other does
 
 
 def test_large_tiles_are_decoded_by_a_single_process_too(one: Running) -> None:
