@@ -73,7 +73,10 @@ def test_torch_runs_on_a_gpu_that_it_can_use(
     assert engine.best(tiny_artifact) == "openvino-bf16"
 
 
-@pytest.mark.parametrize(("asked", "name"), [("torch", "torch"), ("openvino-fp32", "cpu float32")])
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [("torch", "torch"), ("torch-fp32", "float32"), ("torch-bf16", "bfloat16"), ("openvino-fp32", "cpu float32")],
+)
 def test_what_is_asked_for_is_taken(tiny_artifact: Artifact, asked: Choice, name: str) -> None:
     assert name in choose(tiny_artifact, 1, asked).name
 
