@@ -34,7 +34,7 @@ def last_lines(service: Service) -> list[str]:
 
 
 def test_while_it_loads_ping_and_work_are_refused_and_then_served(start: StartService) -> None:
-    service = start()
+    service = start(DECODE_WORKERS="6")  # which take longer to start than the port to be open
     seen = set()
 
     def is_ready() -> bool:
