@@ -143,7 +143,12 @@ async def _invoke(request: Request, reading: Reading, featurizer: Featurizer, se
     featurizer.admit(len(body.tiles))
     results = await unless_gone(
         request.receive,
-        featurizer.predict(body.tiles, asked.for_reading(settings.limits), "token_embeddings" in asked.outputs),
+        featurizer.predict(
+            body.tiles,
+            asked.for_reading(settings.limits),
+            tokens="token_embeddings" in asked.outputs,
+            pixels="picture" in asked.outputs,
+        ),
     )
     _raise_if_all_were_refused(results, settings.batch_errors == "record")
     return await asyncio.to_thread(encode, results, featurizer.artifact, asked)

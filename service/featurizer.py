@@ -44,6 +44,7 @@ class Prediction:
     embedding: NDArray[np.float32]  #: dim
     logits: NDArray[np.float32]  #: labels
     tokens: NDArray[np.float32] | None  #: rows × columns × dim
+    pixels: NDArray[np.uint8] | None = None  #: image_size × image_size × C, as the engine had them
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ class Featurizer:
 
     async def _test(self) -> None:
         tile, options = TileAtHand("self-test", self_test.tile(self._spec)), ReadOptions()
-        await self._predict_tile(tile, options, False, PixelRoom(options.limits.max_pixels))
+        await self._predict_tile(tile, options, False, False, PixelRoom(options.limits.max_pixels))
 
     @contextmanager
     def answering(self) -> Iterator[None]:
@@ -165,18 +166,20 @@ class Featurizer:
             limits={"decode_queue": self._settings.decode_queue},
         )
 
-    async def predict(self, tiles: Sequence[TileRequest], options: ReadOptions, tokens: bool) -> list[TileResult]:
+    async def predict(
+        self, tiles: Sequence[TileRequest], options: ReadOptions, tokens: bool, pixels: bool = False
+    ) -> list[TileResult]:
         """What came of each tile, in order; one that is refused does not stop the others."""
         room = PixelRoom(options.limits.max_pixels)
-        done = await asyncio.gather(*(self._predict_or_refuse(tile, options, tokens, room) for tile in tiles))
+        done = await asyncio.gather(*(self._predict_or_refuse(tile, options, tokens, pixels, room) for tile in tiles))
         self._metrics.patches.inc(sum(len(result) for result in done if not isinstance(result, Refusal)))
         return done
 
     async def _predict_or_refuse(
-        self, tile: TileRequest, options: ReadOptions, tokens: bool, room: PixelRoom
+        self, tile: TileRequest, options: ReadOptions, tokens: bool, pixels: bool, room: PixelRoom
     ) -> TileResult:
         try:
-            return await self._predict_tile(tile, options, tokens, room)
+            return await self._predict_tile(tile, options, tokens, pixels, room)
         except ImageryError as error:
             refusal = ServiceError.of(error)
         except ServiceError as error:
@@ -187,7 +190,7 @@ class Featurizer:
         return Refusal(tile.id, refusal)
 
     async def _predict_tile(
-        self, tile: TileRequest, options: ReadOptions, tokens: bool, room: PixelRoom
+        self, tile: TileRequest, options: ReadOptions, tokens: bool, pixels: bool, room: PixelRoom
     ) -> list[Prediction]:
         """Predictions of one tile's patches. Raises ImageryError and ServiceError."""
         with self._on_the_way(1):
@@ -210,6 +213,7 @@ class Featurizer:
                 output.embeddings[i],
                 output.logits[i],
                 output.tokens[i] if output.tokens is not None else None,
+                decoded.images[i] if pixels else None,
             )
             for i, facts in enumerate(decoded.facts)
         ]

@@ -14,10 +14,10 @@ from service.options import Options
 
 
 def to_parquet(results: Sequence[TileResult], artifact: Artifact, options: Options) -> Answer:
-    """The columns of `geoparquet.schema`. Raises ServiceError bad_option for token embeddings."""
+    """The columns of `geoparquet.schema`. Raises ServiceError bad_option for token embeddings and pictures."""
     from service import geoparquet
 
-    if "token_embeddings" in options.outputs:
+    if {"token_embeddings", "picture"} & set(options.outputs):
         raise ServiceError("bad_option", "GeoParquet holds embedding and probabilities; ask for others as JSON or npy.")
     manifest = artifact.manifest
     told = "probabilities" in options.outputs
