@@ -24,6 +24,7 @@ from service.callers.lingering import Lingering
 from service.errors import ServiceError
 from service.featurizer import Featurizer, Refusal, TileResult
 from service.metrics import Metrics
+from service.page import routes as page
 from service.settings import Settings
 from service.sources import Sources
 
@@ -91,6 +92,8 @@ def create(featurizer: Featurizer, settings: Settings, metrics: Metrics) -> Fast
         artifact = featurizer.artifact
         manifest = artifact.manifest.model_dump(mode="json")
         return {**manifest, "sha256": artifact.sha256, "engine": featurizer.engine_name}
+
+    app.router.routes.extend(page.routes())
 
     @app.exception_handler(HTTPException)
     async def no_route(_request: Request, error: HTTPException) -> Response:
