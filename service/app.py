@@ -27,6 +27,7 @@ from service.errors import ServiceError
 from service.featurizer import Featurizer, Refusal, TileResult
 from service.formats import stac
 from service.metrics import Metrics
+from service.page import routes as page
 from service.settings import Settings
 from service.sources import Sources
 
@@ -100,6 +101,8 @@ def create(featurizer: Featurizer, settings: Settings, metrics: Metrics) -> Fast
         """A STAC item: the manifest of the artifact that is served, its digest, and the engine that runs it."""
         return GeoJson(stac.item(featurizer.artifact, featurizer.engine_name))
 
+    app.router.routes.extend(page.routes())
+
     @app.exception_handler(HTTPException)
     async def no_route(_request: Request, error: HTTPException) -> Response:
         code = {404: "not_found", 405: "method_not_allowed"}[error.status_code]  # Starlette itself raises no others
@@ -150,7 +153,12 @@ async def _invoke(request: Request, reading: Reading, featurizer: Featurizer, se
     featurizer.admit(len(body.tiles))
     results = await unless_gone(
         request.receive,
-        featurizer.predict(body.tiles, asked.for_reading(settings.limits), "token_embeddings" in asked.outputs),
+        featurizer.predict(
+            body.tiles,
+            asked.for_reading(settings.limits),
+            tokens="token_embeddings" in asked.outputs,
+            pixels="picture" in asked.outputs,
+        ),
     )
     _raise_if_all_were_refused(results, settings.batch_errors == "record")
     return await asyncio.to_thread(encode, results, featurizer.artifact, asked)
