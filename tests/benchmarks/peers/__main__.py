@@ -3,10 +3,10 @@
     python -m tests.benchmarks.peers [--rounds 5] [--seconds 15] [--clients 32] [--new-connections]
 
 ViT-S/16 at 224 px with random weights, the same for all; GeoTIFFs of 120 × 120 px, three bands, uint16, Deflate; the
-answer is the embedding and 19 probabilities as JSON (ours says more). Each client asks again when answered. Ours twice, each with the engine that it chooses:
+answer is the embedding and 19 probabilities as JSON (ours says more). Ours twice, each with the engine that it chooses:
 with an artifact that brings int8, and with one that does not. The peers (`tests/benchmarks/peers/`) compute in float32.
-All take turns in each round, while the others are stopped; the first seconds of a turn do not count. The client runs on
-the same processors. Connections are kept, which is best for all, or new for each request.
+Each client asks again when it is answered. All take turns in each round, while the others are stopped; the first
+seconds of a turn do not count. The client runs on the same processors. Connections are kept, or new for each request.
 """
 
 from __future__ import annotations
