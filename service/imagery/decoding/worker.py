@@ -6,11 +6,13 @@ model, opens nothing once it is ready, and lives as long as its standard input.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import sys
 import traceback
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,6 +28,8 @@ from service.imagery.resize import resize
 from service.imagery.scene import read_window
 from service.imagery.tiff.mapped import mapped
 from service.imagery.tiff.opening import GDAL_OPTIONS
+
+PIPE_BYTES = 2**18
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,12 @@ def _read_frame(requests: BinaryIO, answers: BinaryIO) -> tuple[dict[str, Any], 
     return head, [requests.read(size) for size in head["blobs"]]
 
 
+def _widen(pipe: BinaryIO) -> None:
+    """Makes room for a patch of 224 px: with the kernel's 64 KiB both ends wake thrice, 0.4 ms of CPU time a patch."""
+    with suppress(AttributeError, OSError):  # no Linux, or it has given away as much as it may
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+
+
 def main() -> None:
     """Serves frames until standard input ends. The first argument is the configuration as JSON."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service ends its workers, a terminal does not
@@ -78,6 +88,7 @@ def main() -> None:
     # Before it warms up: that there is too little memory to begin with is told now, not by every tile.
     sandbox.limit_memory(config["memory_mb"] * 2**20 + len(reading.scene or b""))
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    _widen(answers)
     with rasterio.Env(**GDAL_OPTIONS):  # entered once: GDAL is set up and taken down with the outermost
         warming.warm(config["image_size"])
         nowhere = os.open(os.devnull, os.O_WRONLY)
