@@ -84,13 +84,13 @@ def compare(
     print(f"{asked.clients} clients, {asked.rounds} rounds of {asked.seconds:g} s: images/s, median (lowest–highest)")
     for name, found in rates.items():
         cosine = answers[name] @ answers[PLAIN] / np.linalg.norm(answers[name]) / np.linalg.norm(answers[PLAIN])
-        print(f"  {name:44}{spread(found, 1):24} cosine with {PLAIN} {cosine:.5f}")
+        print(f"  {name:50}{spread(found):24} cosine with {PLAIN} {cosine:.5f}")
     for name in own:
         print_row(
             "peers",
             f"{statistics.median(rates[name]):.0f} images/s, {asked.clients} clients ({name.removeprefix('ours, ')})",
             f"{better}, float32, {statistics.median(rates[better]):.1f}",
-            spread(ratios(rates[name], rates[better]), 1),
+            spread(ratios(rates[name], rates[better])),
         )
 
 
