@@ -103,7 +103,7 @@ def main() -> None:
     for name in ("JSON", "npy"):
         answered = f"{name} of {asked.patches:,} patches, {statistics.median(seconds[name]) * 1e3:.1f} ms"
         print_row(
-            "encoders", answered, f"{slowest}, {first * 1e3:.0f} ms", spread(ratios(seconds[slowest], seconds[name]), 1)
+            "encoders", answered, f"{slowest}, {first * 1e3:.0f} ms", spread(ratios(seconds[slowest], seconds[name]))
         )
 
 

@@ -11,9 +11,11 @@ def ratios(ours: Sequence[float], others: Sequence[float]) -> list[float]:
     return [one / other for one, other in zip(ours, others, strict=True)]
 
 
-def spread(values: Sequence[float], digits: int = 2) -> str:
-    """Median (lowest–highest)."""
-    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f}–{max(values):.{digits}f})"
+def spread(values: Sequence[float]) -> str:
+    """Median (lowest–highest), with two digits after the point, or fewer where there are more before it."""
+    middle = statistics.median(values)
+    digits = 2 if middle < 10 else 1 if middle < 100 else 0
+    return f"{middle:.{digits}f} ({min(values):.{digits}f}–{max(values):.{digits}f})"
 
 
 def print_row(command: str, ours: str, compared_with: str, ratio: str) -> None:

@@ -136,8 +136,11 @@ async def turn(service: Service, requests: Iterator[Request], clients: int, seco
     replies = await asking
     if refused := [reply for reply in replies if reply.status != 200]:
         raise SystemExit(f"{service.url} answered {refused[0].status} {refused[0].code}: {service.log.read_text()}")
+    done = [reply for reply in replies if before[0] <= reply.ended < after[0]]
+    if not done:
+        raise SystemExit(f"{service.url} answered nothing in {seconds:g} s; try more --seconds")
     took = (end - start for start, end in zip(before, after, strict=True))
-    return Turn([reply for reply in replies if before[0] <= reply.ended < after[0]], *took)
+    return Turn(done, *took)
 
 
 @contextlib.contextmanager

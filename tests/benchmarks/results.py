@@ -30,12 +30,12 @@ EXTENSIONS = {"amx_tile": "AMX", "avx512_bf16": "AVX512_BF16", "avx512_vnni": "A
 #: what runs, and with what beside it when all is to be short
 BENCHMARKS = {
     ("engines",): ("--rounds", "1", "--batches", "8"),
-    ("peers",): ("--rounds", "1", "--seconds", "2"),
-    ("overhead",): ("--rounds", "1", "--seconds", "2"),
+    ("peers",): ("--rounds", "1", "--seconds", "4"),
+    ("overhead",): ("--rounds", "1", "--seconds", "4"),
     ("start",): ("--rounds", "1"),
     ("encoders",): ("--rounds", "2"),
 }
-SHORT_CURVES = ("--rounds", "1", "--seconds", "1", "--clients", "1", "8")
+SHORT_CURVES = ("--rounds", "1", "--seconds", "3", "--clients", "1", "8")
 
 
 def rows_of(command: Sequence[str]) -> list[str]:

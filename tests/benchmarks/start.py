@@ -106,15 +106,15 @@ def main() -> None:
     )
     print(f"  from exec to ready: {spread(seconds)} s; to torch and timm imported: {spread(import_s)} s")
     print(
-        f"  resident: {spread(own, 0)} MB, with decode processes {spread(whole, 0)} MB; "
-        f"torch and timm alone: {spread(import_mb, 0)} MB"
+        f"  resident: {spread(own)} MB, with decode processes {spread(whole)} MB; "
+        f"torch and timm alone: {spread(import_mb)} MB"
     )
     middle = statistics.median
     print_row(
         "start",
         f"starter ready after {middle(seconds):.1f} s, {middle(whole):.0f} MB in all its processes",
         f"importing torch and timm alone, {middle(import_s):.1f} s, {middle(import_mb):.0f} MB",
-        spread(ratios(import_s, seconds), 1),
+        spread(ratios(import_s, seconds)),
     )
 
 

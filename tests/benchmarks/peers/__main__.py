@@ -3,10 +3,10 @@
     python -m tests.benchmarks.peers [--rounds 5] [--seconds 15] [--clients 32] [--new-connections]
 
 ViT-S/16 at 224 px with random weights, the same for all; GeoTIFFs of 120 × 120 px, three bands, uint16, Deflate; the
-answer is the embedding and 19 probabilities as JSON (ours says more). Each client asks again when answered. Ours twice, each with the engine that it chooses:
+answer is the embedding and 19 probabilities as JSON (ours says more). Ours twice, each with the engine that it chooses:
 with an artifact that brings int8, and with one that does not. The peers (`tests/benchmarks/peers/`) compute in float32.
-All take turns in each round, while the others are stopped; the first seconds of a turn do not count. The client runs on
-the same processors. Connections are kept, which is best for all, or new for each request.
+Each client asks again when it is answered. All take turns in each round, while the others are stopped; the first
+seconds of a turn do not count. The client runs on the same processors. Connections are kept, or new for each request.
 """
 
 from __future__ import annotations
@@ -84,13 +84,13 @@ def compare(
     print(f"{asked.clients} clients, {asked.rounds} rounds of {asked.seconds:g} s: images/s, median (lowest–highest)")
     for name, found in rates.items():
         cosine = answers[name] @ answers[PLAIN] / np.linalg.norm(answers[name]) / np.linalg.norm(answers[PLAIN])
-        print(f"  {name:44}{spread(found, 1):24} cosine with {PLAIN} {cosine:.5f}")
+        print(f"  {name:50}{spread(found):24} cosine with {PLAIN} {cosine:.5f}")
     for name in own:
         print_row(
             "peers",
             f"{statistics.median(rates[name]):.0f} images/s, {asked.clients} clients ({name.removeprefix('ours, ')})",
             f"{better}, float32, {statistics.median(rates[better]):.1f}",
-            spread(ratios(rates[name], rates[better]), 1),
+            spread(ratios(rates[name], rates[better])),
         )
 
 
