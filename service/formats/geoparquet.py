@@ -14,7 +14,8 @@
     radiometry, warnings, model    as in JSON
     error            code and detail in place of all else, null where the tile was served
 
-Labels are names, never positions: readers skip what they do not ask for. Needs pyarrow, imported where it is used.
+Labels are names, never positions: readers skip what they do not ask for. Major TOM's embeddings call id and window
+unique_id and pixel_bbox, and crs utm_crs. Needs pyarrow, imported where it is used.
 Metadata: https://geoparquet.org/releases/v1.1.0/
 """
 

@@ -155,6 +155,20 @@ def test_rio_cogeo_finds_it_valid_without_a_warning(tmp_path: Path, labels: int,
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_reference_system_without_a_code_is_kept() -> None:
+    crs = rasterio.CRS.from_proj4("+proj=laea +lat_0=47 +lon_0=11 +x_0=100 +y_0=200 +ellps=GRS80 +units=m")
+    one = record((0, 0, 120, 120), crs=crs.to_wkt())
+    with opened(written([one], cog.Grid.of(one, 120, 120))) as map_:
+        assert map_.crs.to_dict() == crs.to_dict()
+
+
+def test_a_reference_system_that_nobody_understands_is_no_fault_of_ours() -> None:
+    one = record((0, 0, 120, 120), crs='PROJCS["?"]')
+    with pytest.raises(ImageryError) as error:
+        written([one], cog.Grid.of(one, 120, 120))
+    assert error.value.code == "no_georeference"
+
+
 @pytest.mark.parametrize("unknown", ["crs", "transform"])
 def test_no_map_without_a_place_on_one(unknown: str) -> None:
     with pytest.raises(ImageryError) as error:
