@@ -11,6 +11,7 @@ from typing import Any
 
 import geopandas
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -126,6 +127,7 @@ def test_a_patch_of_another_file_is_looked_for_in_this_one(tmp_path: Path, capsy
         (["--id", "scene 1", "--window", "0,1200,120,120", "--like", "small.parquet"], "differ in type"),
         (["--id", "scene 1", "--like", "bare.parquet"], "has no column embedding"),
         (["--id", "scene 1", "--like", "no.parquet"], "no Parquet file"),
+        (["--id", "scene 1", "--like", "list.parquet"], "differ in length"),
         (["--id", "scene 1", "--like", "nowhere.parquet"], "nowhere.parquet"),
     ],
 )
@@ -143,10 +145,20 @@ def test_what_cannot_be_done_is_said(
     with geoparquet.Writer(Path("bare.parquet"), geoparquet.schema(None, (), ())) as writer:
         writer.append([{"id": "a"}], MODEL)
     Path("no.parquet").write_text("no")
+    rows = pq.read_table("all.parquet")
+    lists = rows["embedding"].cast(pa.list_(pa.float32()))
+    pq.write_table(rows.drop_columns("embedding").append_column("embedding", lists), "list.parquet")
     assert main(["all.parquet", *chosen]) == 1
     said = capsys.readouterr()
     assert why in said.err
     assert said.out == ""
+
+
+def test_a_patch_alone_has_no_neighbours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "one.parquet"
+    pq.write_table(pq.read_table(embedded(tmp_path / "all.parquet")).slice(0, 1), path)
+    assert main([str(path), "--id", "scene 0"]) == 1
+    assert "no other patch" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("wrong", [["--k", "0"], ["--window", "1,2"], ["--to", "near.xlsx"], []])
