@@ -88,7 +88,7 @@ class Embeddings:
     def _vectors(self) -> tuple[NDArray[Any], NDArray[np.intp]]:
         """N × D, and the rows that they are of: those of refused tiles have none."""
         kind, count = self._file.schema_arrow.field("embedding").type, self._file.metadata.num_rows
-        vectors = np.empty((count, kind.list_size), kind.value_type.to_pandas_dtype())
+        vectors = np.empty((count, kind.list_size), geoparquet.dtype_of(kind))
         rows, seen, filled = np.empty(count, np.intp), 0, 0
         for batch in self._file.iter_batches(columns=["embedding"]):
             some, places = _embeddings(batch.column(0))

@@ -95,6 +95,23 @@ def test_a_terminal_and_a_spreadsheet_show_the_same_table(tmp_path: Path) -> Non
         assert line.startswith(f"{float(row[0]):.6f}  {row[1]}")
 
 
+WITHOUT_PANDAS = """
+import importlib.machinery as machinery, sys
+find = machinery.PathFinder.find_spec
+machinery.PathFinder.find_spec = classmethod(lambda cls, name, *more: None if name == "pandas" else find(name, *more))
+from service.commands.similar import main
+for path in sys.argv[1:]:
+    for to in (path + ".parquet", path + ".geojson"):
+        assert main([path, "--id", "scene 0", "--window", "0,0,120,120", "--to", to]) == 0
+"""
+
+
+def test_it_needs_no_pandas_which_the_container_has_not(tmp_path: Path) -> None:
+    paths = [embedded(tmp_path / dtype, dtype) for dtype in ("float32", "float16", "int8")]
+    done = subprocess.run([sys.executable, "-c", WITHOUT_PANDAS, *paths], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_geojson_has_the_footprints_and_no_embeddings(tmp_path: Path) -> None:
     path, to = embedded(tmp_path / "all.parquet"), tmp_path / "near.geojson"
     assert main([str(path), "--id", "scene 9", "--window", "0,10800,120,120", "--to", str(to)]) == 0
