@@ -75,14 +75,15 @@ def write(file: Path | BinaryIO, records: Iterable[Record], names: Sequence[str]
     """
     cells = np.full((len(names), grid.rows, grid.columns), NO_DATA, np.uint8)
     for record in records:
-        cells[:, *grid.place(record["window"])] = [
-            NO_DATA if p is None else round(p * STEPS) for p in _probabilities(record, names)
-        ]
+        cells[:, *grid.place(record["window"])] = [NO_DATA if step is None else step for step in _steps(record, names)]
     _save(file, cells, grid, names, overviews="AVERAGE", nodata=NO_DATA, scale=1 / STEPS)
 
 
 def write_classes(file: Path | BinaryIO, records: Iterable[Record], legend: Mapping[str, str], grid: Grid) -> None:
     """The likeliest of the names in `legend` as its position there, with a colour table; see `colours.legend`.
+
+    Of those as likely in steps of 1/250 it is the first: a label rather than a group that says no more than it does.
+    No data where none reaches a step.
 
     GDAL keeps the names of classes outside the file (.aux.xml), so they are in its metadata, as JSON in the words of
     STAC's classification extension, and in the style for QGIS (`formats.qgis`).
@@ -91,8 +92,8 @@ def write_classes(file: Path | BinaryIO, records: Iterable[Record], legend: Mapp
     dtype, no_data = (np.uint8, NO_DATA) if len(names) <= NO_DATA else (np.uint16, 2**16 - 1)
     cells = np.full((1, grid.rows, grid.columns), no_data, dtype)
     for record in records:
-        told = [-1.0 if p is None else p for p in _probabilities(record, names)]
-        if max(told) >= 0:
+        told = [step or 0 for step in _steps(record, names)]
+        if any(told):
             cells[0, *grid.place(record["window"])] = told.index(max(told))
     table = {i: colours.components(colour) for i, colour in enumerate(legend.values())}
     classes = [
@@ -102,10 +103,10 @@ def write_classes(file: Path | BinaryIO, records: Iterable[Record], legend: Mapp
     _save(file, cells, grid, ["likeliest land cover"], overviews="MODE", nodata=no_data, table=table, tags=tags)
 
 
-def _probabilities(record: Record, names: Sequence[str]) -> list[float | None]:
-    """Of labels and groups alike; None where the model cannot tell, or was not asked to (top_k)."""
+def _steps(record: Record, names: Sequence[str]) -> list[int | None]:
+    """Probabilities of labels and groups alike; None where the model cannot tell, or was not asked to (top_k)."""
     told = {**(record.get("groups") or {}), **record["probabilities"]}
-    return [told.get(name) for name in names]
+    return [None if (p := told.get(name)) is None else round(p * STEPS) for name in names]
 
 
 def _save(

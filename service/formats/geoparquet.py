@@ -14,7 +14,8 @@
     radiometry, warnings, model    as in JSON
     error            code and detail in place of all else, null where the tile was served
 
-Labels are names, never positions: readers skip what they do not ask for. Needs pyarrow, imported where it is used.
+Labels are names, never positions: readers skip what they do not ask for. Major TOM's embeddings call id and window
+unique_id and pixel_bbox, and crs utm_crs. Needs pyarrow, imported where it is used.
 Metadata: https://geoparquet.org/releases/v1.1.0/
 """
 
@@ -101,6 +102,13 @@ def table(records: Sequence[Mapping[str, Any]], model: Mapping[str, str], schema
     return pa.Table.from_arrays(columns, schema=schema)
 
 
+def dtype_of(embedding: pa.FixedSizeListType) -> np.dtype[Any]:
+    """Of its numbers: float32, float16 or int8. pyarrow would ask pandas, which the container has not."""
+    import pyarrow as pa
+
+    return np.dtype({pa.float16(): "float16", pa.int8(): "int8"}.get(embedding.value_type, "float32"))
+
+
 def records(rows: pa.Table) -> Iterator[dict[str, Any]]:
     """The records that `table` made rows of, with the columns that are there: window and footprint as in JSON."""
     for row in rows.to_pylist():
@@ -175,8 +183,7 @@ def _vectors(rows: Sequence[Mapping[str, Any]], kind: pa.FixedSizeListType) -> p
     import pyarrow as pa
 
     embeddings = [row.get("embedding") for row in rows]
-    numbers = {pa.float16(): np.float16, pa.int8(): np.int8}  # pyarrow would ask pandas, which is not there
-    values = np.zeros((len(rows), kind.list_size), numbers.get(kind.value_type, np.float32))
+    values = np.zeros((len(rows), kind.list_size), dtype_of(kind))
     for value, embedding in zip(values, embeddings, strict=True):
         if embedding is not None:
             value[:] = embedding

@@ -26,8 +26,8 @@ EVER = {"datetime": None, "start_datetime": "1900-01-01T00:00:00Z", "end_datetim
 def item(artifact: Artifact, engine: str) -> dict[str, Any]:
     """The item of an artifact that `engine` runs: model.json whole, and in the extension's words what those can say.
 
-    It has no geometry, since the manifest does not say where on Earth the model holds. Hrefs are names within the
-    artifact's folder.
+    `aerial:legend` has the names and colours of maps, in the order of their bands and classes. There is no geometry,
+    since the manifest does not say where on Earth the model holds. Hrefs are names within the artifact's folder.
     """
     manifest = artifact.manifest
     return {
@@ -46,6 +46,7 @@ def item(artifact: Artifact, engine: str) -> dict[str, Any]:
             "aerial:manifest": manifest.model_dump(mode="json"),
             "aerial:sha256": artifact.sha256,
             "aerial:engine": engine,
+            "aerial:legend": colours.legend(manifest.labels, manifest.groups),
         },
         "links": [],
         "assets": {name: _asset(name, manifest) for name in manifest.files},

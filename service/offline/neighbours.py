@@ -39,6 +39,8 @@ class Embeddings:
         wanted = {"id", "window", "geometry", "model", "embedding"}
         if missing := sorted(wanted - set(schema.names)):
             raise OfflineError(f"{path} has no column {', '.join(missing)}: name a file that `embed` wrote.")
+        if not pa.types.is_fixed_size_list(schema.field("embedding").type):
+            raise OfflineError(f"The embeddings of {path} differ in length: name a file that `embed` wrote.")
 
     def find(self, tile: str, window: Sequence[int] | None) -> int:
         """The row of a patch. Raises OfflineError unless there is exactly one."""
@@ -61,7 +63,7 @@ class Embeddings:
     def nearest(self, of: Embeddings, row: int, k: int) -> pa.Table:
         """The rows of the k nearest of a row of `of`, nearest first, with their cosines; without itself.
 
-        Raises OfflineError for the embeddings of different models or types.
+        Raises OfflineError for the embeddings of different models or types, or if there is no other.
         """
         import pyarrow as pa
 
@@ -75,6 +77,8 @@ class Embeddings:
         (found,) = nearest(vectors, asked, k + (of is self))
         is_other = (rows[found.indices] != row) | (of is not self)
         places, cosines = rows[found.indices][is_other][:k], found.cosines[is_other][:k]
+        if not len(places):
+            raise OfflineError(f"{self._path} holds no other patch.")
         neighbours = self._rows(places)
         if any(model != query["model"][0].as_py() for model in neighbours["model"].to_pylist()):
             raise OfflineError(f"{self._path} and {of._path} are of different models, which no cosine compares.")
@@ -83,13 +87,15 @@ class Embeddings:
     @cached_property
     def _vectors(self) -> tuple[NDArray[Any], NDArray[np.intp]]:
         """N × D, and the rows that they are of: those of refused tiles have none."""
-        parts, rows, start = [], [], 0
+        kind, count = self._file.schema_arrow.field("embedding").type, self._file.metadata.num_rows
+        vectors = np.empty((count, kind.list_size), geoparquet.dtype_of(kind))
+        rows, seen, filled = np.empty(count, np.intp), 0, 0
         for batch in self._file.iter_batches(columns=["embedding"]):
-            vectors, places = _embeddings(batch.column(0))
-            parts.append(vectors)
-            rows.append(start + places)
-            start += len(batch)
-        return np.concatenate(parts), np.concatenate(rows)
+            some, places = _embeddings(batch.column(0))
+            here = slice(filled, filled + len(some))
+            vectors[here], rows[here] = some, seen + places
+            seen, filled = seen + len(batch), here.stop
+        return vectors[:filled], rows[:filled]
 
     def _rows(self, places: Sequence[int] | NDArray[np.intp]) -> pa.Table:
         """These rows, in this order; only the row groups that hold them are read."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import geopandas
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -94,6 +95,23 @@ def test_a_terminal_and_a_spreadsheet_show_the_same_table(tmp_path: Path) -> Non
         assert line.startswith(f"{float(row[0]):.6f}  {row[1]}")
 
 
+WITHOUT_PANDAS = """
+import importlib.machinery as machinery, sys
+find = machinery.PathFinder.find_spec
+machinery.PathFinder.find_spec = classmethod(lambda cls, name, *more: None if name == "pandas" else find(name, *more))
+from service.commands.similar import main
+for path in sys.argv[1:]:
+    for to in (path + ".parquet", path + ".geojson"):
+        assert main([path, "--id", "scene 0", "--window", "0,0,120,120", "--to", to]) == 0
+"""
+
+
+def test_it_needs_no_pandas_which_the_container_has_not(tmp_path: Path) -> None:
+    paths = [embedded(tmp_path / dtype, dtype) for dtype in ("float32", "float16", "int8")]
+    done = subprocess.run([sys.executable, "-c", WITHOUT_PANDAS, *paths], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_geojson_has_the_footprints_and_no_embeddings(tmp_path: Path) -> None:
     path, to = embedded(tmp_path / "all.parquet"), tmp_path / "near.geojson"
     assert main([str(path), "--id", "scene 9", "--window", "0,10800,120,120", "--to", str(to)]) == 0
@@ -126,6 +144,7 @@ def test_a_patch_of_another_file_is_looked_for_in_this_one(tmp_path: Path, capsy
         (["--id", "scene 1", "--window", "0,1200,120,120", "--like", "small.parquet"], "differ in type"),
         (["--id", "scene 1", "--like", "bare.parquet"], "has no column embedding"),
         (["--id", "scene 1", "--like", "no.parquet"], "no Parquet file"),
+        (["--id", "scene 1", "--like", "list.parquet"], "differ in length"),
         (["--id", "scene 1", "--like", "nowhere.parquet"], "nowhere.parquet"),
     ],
 )
@@ -143,10 +162,20 @@ def test_what_cannot_be_done_is_said(
     with geoparquet.Writer(Path("bare.parquet"), geoparquet.schema(None, (), ())) as writer:
         writer.append([{"id": "a"}], MODEL)
     Path("no.parquet").write_text("no")
+    rows = pq.read_table("all.parquet")
+    lists = rows["embedding"].cast(pa.list_(pa.float32()))
+    pq.write_table(rows.drop_columns("embedding").append_column("embedding", lists), "list.parquet")
     assert main(["all.parquet", *chosen]) == 1
     said = capsys.readouterr()
     assert why in said.err
     assert said.out == ""
+
+
+def test_a_patch_alone_has_no_neighbours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "one.parquet"
+    pq.write_table(pq.read_table(embedded(tmp_path / "all.parquet")).slice(0, 1), path)
+    assert main([str(path), "--id", "scene 0"]) == 1
+    assert "no other patch" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("wrong", [["--k", "0"], ["--window", "1,2"], ["--to", "near.xlsx"], []])

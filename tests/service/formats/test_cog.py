@@ -115,11 +115,13 @@ def test_classes_are_the_likeliest_that_the_model_can_tell_in_their_colours() ->
             (120, 0, 120, 120), probabilities={"field": 0.3, "town": 0.4, "lake": None}, groups={"Water (any)": 0.9}
         ),
         record((240, 0, 120, 120), probabilities={"field": None, "town": None, "lake": None}),
+        record((360, 0, 120, 120), probabilities={"field": 0.1, "town": 0.5}, groups={"Water (any)": 0.5 + 1e-9}),
+        record((480, 0, 120, 120), probabilities={"field": 0.0001, "town": 0.0}),
     ]
     file = io.BytesIO()
-    cog.write_classes(file, records, LEGEND, cog.Grid.of(records[0], 480, 120))
+    cog.write_classes(file, records, LEGEND, cog.Grid.of(records[0], 720, 120))
     with opened(file.getvalue()) as map_:
-        assert map_.read(1).tolist() == [[1, 3, 255, 255]]
+        assert map_.read(1).tolist() == [[1, 3, 255, 1, 255, 255]]
         table = map_.colormap(1)
         assert [table[i] for i in range(4)] == [
             (255, 255, 168, 255), (230, 0, 77, 255), (128, 242, 230, 255), (179, 242, 242, 255),
@@ -153,6 +155,20 @@ def test_rio_cogeo_finds_it_valid_without_a_warning(tmp_path: Path, labels: int,
     cog.write_classes(path, records, LEGEND, grid)
     assert cog_validate(path, strict=True) == (True, [], [])
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_reference_system_without_a_code_is_kept() -> None:
+    crs = rasterio.CRS.from_proj4("+proj=laea +lat_0=47 +lon_0=11 +x_0=100 +y_0=200 +ellps=GRS80 +units=m")
+    one = record((0, 0, 120, 120), crs=crs.to_wkt())
+    with opened(written([one], cog.Grid.of(one, 120, 120))) as map_:
+        assert map_.crs.to_dict() == crs.to_dict()
+
+
+def test_a_reference_system_that_nobody_understands_is_no_fault_of_ours() -> None:
+    one = record((0, 0, 120, 120), crs='PROJCS["?"]')
+    with pytest.raises(ImageryError) as error:
+        written([one], cog.Grid.of(one, 120, 120))
+    assert error.value.code == "no_georeference"
 
 
 @pytest.mark.parametrize("unknown", ["crs", "transform"])

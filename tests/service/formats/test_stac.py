@@ -55,6 +55,7 @@ def test_what_judges_it_refuses_what_is_wrong(starter: Artifact) -> None:
 def test_it_holds_the_whole_manifest_and_the_digest_of_each_file(starter: Artifact) -> None:
     item = card(starter)
     assert item["properties"]["aerial:manifest"] == starter.manifest.model_dump(mode="json")
+    assert list(item["properties"]["aerial:legend"])[-2:] == ["Forest (any)", "Water (any)"]
     assert set(item["assets"]) == set(starter.manifest.files)
     assert item["assets"]["head.safetensors"]["file:checksum"].endswith(starter.manifest.files["head.safetensors"])
 
