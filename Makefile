@@ -16,7 +16,7 @@ test: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n logical --dist loadfile
+	$(BIN)/python -m pytest -n logical --dist loadfile --no-loadscope-reorder
 
 fuzz: .venv/installed-fuzz
 	$(BIN)/python -m tests.fuzz.header --seconds $(FUZZ_SECONDS)

@@ -30,8 +30,18 @@ os.environ["OMP_NUM_THREADS"] = "1"
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+#: Files that take minutes, which begin first: else a worker is left with one when all others are done.
+LONGEST = (
+    *("sagemaker/test_whole_line.py", "training/test_whole_line.py", "training/test_refresh.py"),
+    *("training/dino/test_processes.py", "training/dino/test_pretrain.py"),
+    *("training/jobs/test_jobs.py", "training/jobs/test_renewal.py", "service/test_life.py"),
+)
 ROOT = Path(__file__).parents[1]
 SHARED_DATA = Path(os.environ.get("SHARED_DATA", ROOT.parent / "shared" / "data"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not str(item.path).endswith(LONGEST))
 
 
 @pytest.fixture(scope="session")
@@ -143,7 +153,7 @@ def start_service(folder: Path, model: Path, **settings: str) -> Service:
     environment: Mapping[str, str] = os.environ | {
         "MODEL_DIR": str(model),
         "SAGEMAKER_BIND_TO_PORT": str(port.number),
-        "DECODE_WORKERS": "2",
+        "DECODE_WORKERS": "1",  # beside its spare: each process takes most of a second to warm up
         "DECODE_TIMEOUT_S": "60",  # a busy machine is no hanging decoder
         "ENGINE": "openvino-fp32",  # what tests compare, they compare to rounding, on any processor
         "PYTHONPATH": str(ROOT),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import shutil
 import threading
@@ -61,6 +62,7 @@ class Platform:
         #: by operation, what is done each time when a call was carried out and is not answered yet
         self.before_answers: dict[str, Callable[[], object]] = {}
         self._faults: deque[tuple[str, Refused]] = deque()
+        importlib.import_module("moto.cloudformation.parsing")  # all of moto: seconds that no call shall wait for
         self._moto = DomainDispatcherApplication(create_backend_app)
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
         self._server = make_server("127.0.0.1", 0, self, threaded=True, request_handler=QuietHandler)

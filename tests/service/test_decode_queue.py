@@ -13,7 +13,7 @@ from tests.waiting import wait_until
 
 
 def test_tiles_beyond_the_decode_queue_are_told_to_come_back(start: StartService) -> None:
-    service = start(DECODE_WORKERS="1", DECODE_QUEUE="1")
+    service = start(DECODE_QUEUE="1")
     service.wait_until_ready()
     tile = geotiff(reflectance(side=240))
     files = [(f"tile{i}", (f"tile{i}.tif", tile, "image/tiff")) for i in range(5)]

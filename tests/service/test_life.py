@@ -232,7 +232,9 @@ def test_a_client_that_leaves_is_no_fault_of_ours(start: StartService) -> None:
 
 def test_a_decode_process_that_cannot_be_replaced_ends_the_service(start: StartService, tmp_path: Path) -> None:
     code = Path(shutil.copytree(ROOT / "service", tmp_path / "code" / "service"))
-    service = start(PYTHONPATH=str(code.parent), DECODE_WORKERS="1")
+    processes = code / "imagery" / "decoding" / "processes.py"
+    processes.write_text(processes.read_text().replace("PAUSES_S = (0.5, 2.0, 5.0)", "PAUSES_S = (0.1, 0.1, 0.1)"))
+    service = start(PYTHONPATH=str(code.parent))
     service.wait_until_ready()
     (server,), workers = fork_servers(service), decode_processes(service)
     (code / "imagery" / "decoding" / "worker.py").write_text("raise SystemExit('a library is gone')")
@@ -245,7 +247,7 @@ def test_a_decode_process_that_cannot_be_replaced_ends_the_service(start: StartS
 
 
 def test_its_decode_processes_end_with_it_however_it_ends(start: StartService) -> None:
-    service = start()
+    service = start(DECODE_WORKERS="2")
     service.wait_until_ready()
     children = decode_processes(service)
     assert len(children) == 2 + 1 + 1  # DECODE_WORKERS, a spare, and one for large tiles
@@ -256,7 +258,7 @@ def test_its_decode_processes_end_with_it_however_it_ends(start: StartService) -
 
 
 def test_a_decode_process_that_dies_is_replaced_and_ping_stays_well(start: StartService) -> None:
-    service = start(DECODE_WORKERS="1")
+    service = start()
     service.wait_until_ready()
     for worker in decode_processes(service):
         kill(worker)

@@ -52,7 +52,7 @@ def test_whatever_is_asked_the_answer_is_one_that_the_openapi_describes(
 
     @settings(
         derandomize=True,
-        max_examples=150,
+        max_examples=150 if method == "POST" else 20,  # there is next to nothing to vary in a GET
         deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),
