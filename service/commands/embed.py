@@ -50,7 +50,7 @@ def _carry_out(asked: argparse.Namespace) -> int:
     from service import options
     from service.commands import environment
     from service.errors import ServiceError
-    from service.imagery.decoding.process import PoolBroken
+    from service.imagery.decoding.fork_server import PoolBroken
     from service.model.artifact import ArtifactError
     from service.model.engine import EngineError
     from service.offline.command import Asked, embed
