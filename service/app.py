@@ -18,6 +18,7 @@ from service.answers.negotiation import ENCODERS, negotiate
 from service.bodies import body as bodies
 from service.bodies.limit import BodyLimit
 from service.bodies.reading import Reading
+from service.callers.admitting import Admitting
 from service.callers.deadline import BodyDeadline
 from service.callers.keys import ApiKeys, digest
 from service.callers.leaving import unless_gone
@@ -26,6 +27,7 @@ from service.errors import ServiceError
 from service.featurizer import Featurizer, Refusal, TileResult
 from service.formats import stac
 from service.metrics import Metrics
+from service.page import routes as page
 from service.settings import Settings
 from service.sources import Sources
 
@@ -55,6 +57,7 @@ def create(featurizer: Featurizer, settings: Settings, metrics: Metrics) -> Fast
     # The one added last sees a request first: who may not ask is told so before any of the body is read.
     app.add_middleware(BodyLimit, largest=largest_body)
     app.add_middleware(BodyDeadline, seconds=settings.receive_timeout_s)
+    app.add_middleware(Admitting, featurizer=featurizer, metrics=metrics)
     if settings.api_keys:
         app.add_middleware(ApiKeys, digests=[digest(key.get_secret_value().encode()) for key in settings.api_keys])
     app.add_middleware(Lingering)
@@ -98,6 +101,8 @@ def create(featurizer: Featurizer, settings: Settings, metrics: Metrics) -> Fast
         """A STAC item: the manifest of the artifact that is served, its digest, and the engine that runs it."""
         return GeoJson(stac.item(featurizer.artifact, featurizer.engine_name))
 
+    app.router.routes.extend(page.routes())
+
     @app.exception_handler(HTTPException)
     async def no_route(_request: Request, error: HTTPException) -> Response:
         code = {404: "not_found", 405: "method_not_allowed"}[error.status_code]  # Starlette itself raises no others
@@ -138,7 +143,6 @@ async def _invoke(request: Request, reading: Reading, featurizer: Featurizer, se
     media_type = content_type.get_content_type()
     encode = ENCODERS[negotiate(request.headers.get("accept"), _default_answer(media_type, settings))]
     featurizer.raise_unless_ready()
-    featurizer.admit(1)
     body = await bodies.read(request, media_type, reading)
     asked = options.parse(
         request.query_params.multi_items(),
@@ -149,7 +153,12 @@ async def _invoke(request: Request, reading: Reading, featurizer: Featurizer, se
     featurizer.admit(len(body.tiles))
     results = await unless_gone(
         request.receive,
-        featurizer.predict(body.tiles, asked.for_reading(settings.limits), "token_embeddings" in asked.outputs),
+        featurizer.predict(
+            body.tiles,
+            asked.for_reading(settings.limits),
+            tokens="token_embeddings" in asked.outputs,
+            pixels="picture" in asked.outputs,
+        ),
     )
     _raise_if_all_were_refused(results, settings.batch_errors == "record")
     return await asyncio.to_thread(encode, results, featurizer.artifact, asked)

@@ -1,104 +1,97 @@
-"""One owner of the engine and its queue: no delay when idle, and what waits while it works goes next, together."""
+"""An owner for each engine, and one queue: no delay when idle, and what waits while they work goes next, together."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import ServiceError
+from service.lines import PIECE, Job, Lines, shares
 from service.metrics import Metrics
 from service.model.engine import Engine, Output
 from service.pace import Pace
 
-LARGEST_BATCH = 16  # on two cores a larger one gains nothing and delays what waits
 log = logging.getLogger("service")
 
 
-@dataclass(frozen=True)
-class _Job:
-    images: NDArray[np.uint8]
-    tokens: bool
-    result: asyncio.Future[Output]
-
-
 class Batcher:
-    """Runs patches through the engine, in its own thread, in batches that form by themselves."""
+    """Runs patches through the engines, each in a thread of its own, in batches that form by themselves."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._waiting: asyncio.Queue[_Job] = asyncio.Queue()
-        self._thread = ThreadPoolExecutor(1, "engine")
-        self._queued = 0  # patches that wait or are in the engine
-        self._pace = Pace()
-        self._owner: asyncio.Task[None] | None = None
+        self._lines = Lines()
+        self.pace = Pace()
+        self._engines: Sequence[Engine] = ()
+        self._owners: list[asyncio.Task[None]] = []
 
-    def start(self, engine: Engine) -> None:
+    def start(self, engines: Sequence[Engine]) -> None:
         """Begins to take work; needs a running event loop."""
-        self._owner = asyncio.create_task(self._own(engine))
+        self._engines = engines
+        self._owners = [asyncio.create_task(self._own(engine)) for engine in engines]
 
     async def close(self) -> None:
-        """Ends the owner; what waits is cancelled."""
-        if self._owner is not None:
-            self._owner.cancel()
-            await asyncio.gather(self._owner, return_exceptions=True)
-        while not self._waiting.empty():
-            self._waiting.get_nowait().result.cancel()
-        self._thread.shutdown(wait=True, cancel_futures=True)
+        """Ends the owners when their batches are done; what waits is cancelled."""
+        for owner in self._owners:
+            owner.cancel()
+        await asyncio.gather(*self._owners, return_exceptions=True)
+        self._lines.clear()
 
-    def wait_s(self, more: int = 0) -> float:
-        """Seconds until `more` patches on top of what is queued would be done, by the speed seen so far."""
-        return self._pace.seconds(self._queued + more, LARGEST_BATCH)
+    @property
+    def engines(self) -> int:
+        """How many there are, each with a batch of its own at a time."""
+        return len(self._engines)
 
-    async def run(self, images: NDArray[np.uint8], tokens: bool = False) -> Output:
-        """N × image_size × image_size × C through the engine.
+    @property
+    def largest_batch(self) -> int:
+        """Patches that one engine takes at a time."""
+        return self._engines[0].largest_batch
 
-        Many patches go in pieces of one batch, each queued when the one before is done, so that they do
-        not keep others waiting. Raises ServiceError engine_failed.
+    def queued(self) -> tuple[int, int]:
+        """Patches that wait or are in an engine, by line (see `Lines`)."""
+        first, more = self._lines.patches
+        return first, more
+
+    def seconds(self, patches: int) -> float:
+        """That so many take, on all engines, by the speed seen so far."""
+        if not self._engines:
+            return 0.0
+        batches = -(-patches // self.largest_batch)
+        return self.pace.seconds(patches, batches) / len(self._engines)
+
+    async def run(self, images: NDArray[np.uint8], tokens: bool = False, before: int = 0) -> Output:
+        """N × image_size × image_size × C through the engines, `before` being patches of the same request.
+
+        Raises ServiceError engine_failed.
         """
-        left = len(images)
-        self._queued += left
-        outputs = []
+        in_first, _ = shares(len(images), before)
+        jobs = []
+        for line, (start, end) in enumerate(((0, in_first), (in_first, len(images)))):
+            for at in range(start, end, PIECE):
+                jobs.append(Job(images[at : min(at + PIECE, end)], tokens))
+                self._lines.put(jobs[-1], line)
         try:
-            for first in range(0, len(images), LARGEST_BATCH):
-                piece = images[first : first + LARGEST_BATCH]
-                job = _Job(piece, tokens, asyncio.get_running_loop().create_future())
-                self._waiting.put_nowait(job)
-                outputs.append(await job.result)
-                left -= len(piece)
-                self._queued -= len(piece)
+            outputs = await asyncio.gather(*(job.result for job in jobs))
         finally:
-            self._queued -= left
-        return _joined(outputs)
+            for job in jobs:  # one that failed leaves none behind
+                job.result.cancel()
+        return outputs[0] if len(outputs) == 1 else await asyncio.to_thread(_joined, outputs)
 
     async def _own(self, engine: Engine) -> None:
-        left_over: _Job | None = None
-        while True:
-            batch = [left_over or await self._waiting.get()]
-            left_over = None
-            while not self._waiting.empty():
-                job = self._waiting.get_nowait()
-                if sum(len(j.images) for j in batch) + len(job.images) > LARGEST_BATCH:
-                    left_over = job
-                    break
-                batch.append(job)
-            if alive := [job for job in batch if not job.result.done()]:  # the others' callers are gone
-                await self._run_batch(engine, alive)
+        with ThreadPoolExecutor(1, "engine") as thread:
+            while True:
+                await self._run_batch(engine, thread, await self._lines.take(engine.largest_batch))
 
-    async def _run_batch(self, engine: Engine, batch: list[_Job]) -> None:
+    async def _run_batch(self, engine: Engine, thread: ThreadPoolExecutor, batch: list[Job]) -> None:
         count = sum(len(job.images) for job in batch)
-        tokens = any(job.tokens for job in batch)
         started = time.perf_counter()
         try:
-            images = np.concatenate([job.images for job in batch])
-            output = await asyncio.get_running_loop().run_in_executor(self._thread, engine.run, images, tokens)
-            if not (np.isfinite(output.embeddings).all() and np.isfinite(output.logits).all()):
-                raise FloatingPointError("the engine gave values that are not finite")
+            output = await asyncio.get_running_loop().run_in_executor(thread, _through, engine, batch)
         except asyncio.CancelledError:
             for job in batch:
                 job.result.cancel()
@@ -113,7 +106,7 @@ class Batcher:
                     job.result.exception()  # seen, even if the caller has left
             log.error("a batch of %d patches failed", count, exc_info=error)
             return
-        self._pace.add(count, time.perf_counter() - started)
+        self.pace.add(count, time.perf_counter() - started)
         self._metrics.batch_size.observe(count)
         start = 0
         for job in batch:
@@ -129,9 +122,16 @@ class Batcher:
                 )
 
 
-def _joined(outputs: list[Output]) -> Output:
-    if len(outputs) == 1:
-        return outputs[0]
+def _through(engine: Engine, batch: list[Job]) -> Output:
+    """In the engine's thread, since large batches take long to copy, too."""
+    images = np.concatenate([job.images for job in batch])
+    output = engine.run(images, any(job.tokens for job in batch))
+    if not (np.isfinite(output.embeddings).all() and np.isfinite(output.logits).all()):
+        raise FloatingPointError("the engine gave values that are not finite")
+    return output
+
+
+def _joined(outputs: Sequence[Output]) -> Output:
     tokens = [output.tokens for output in outputs if output.tokens is not None]
     return Output(
         np.concatenate([output.embeddings for output in outputs]),

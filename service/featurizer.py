@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from service.admission import Admission
 from service.batching import Batcher
 from service.errors import ServiceError
 from service.imagery.decoding import self_test
@@ -22,6 +23,7 @@ from service.imagery.decoding.places import QueueFull
 from service.imagery.decoding.pool import DecodePool
 from service.imagery.errors import ImageryError
 from service.imagery.patches import PatchFacts, ReadOptions
+from service.lines import FIRST
 from service.metrics import Metrics
 from service.model import engine as engines
 from service.model.artifact import Artifact
@@ -44,6 +46,7 @@ class Prediction:
     embedding: NDArray[np.float32]  #: dim
     logits: NDArray[np.float32]  #: labels
     tokens: NDArray[np.float32] | None  #: rows × columns × dim
+    pixels: NDArray[np.uint8] | None = None  #: image_size × image_size × C, as the engine had them
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,16 @@ class Refusal:
 
 
 TileResult = list[Prediction] | Refusal  #: one prediction for each patch of the tile, or why there is none
+
+
+@dataclass
+class _Request:
+    """What the tiles of one request have in common, and have taken so far."""
+
+    room: PixelRoom
+    tokens: bool = False  #: whether token embeddings are wanted
+    pixels: bool = False  #: whether the engine's input is
+    patches: int = 0
 
 
 class Featurizer:
@@ -73,9 +86,10 @@ class Featurizer:
             queue=settings.decode_queue,
         )
         self._engine = Batcher(metrics)
+        self._admission = Admission(self._pool, self._engine, settings.max_wait_s)
         self.in_flight = 0  #: requests being answered
         metrics.in_flight.set_function(lambda: self.in_flight)
-        self._decoding = 0  # patches of tiles that are fetched, wait for a decode process or are in one
+        metrics.waiting.set_function(lambda: self._admission.waiting)
         self._worked_at = -WORKS_FOR_S
         self.status: Literal["loading", "ready", "draining"] = "loading"
         self.engine_name = ""
@@ -88,10 +102,10 @@ class Featurizer:
     async def live(self) -> None:
         """Loads, then tests itself now and then. Returns never; raises what cannot be mended."""
         loading = asyncio.to_thread(engines.choose, self.artifact, self._settings.threads, self._settings.engine)
-        engine, _ = await asyncio.gather(loading, self._pool.start())
-        self.engine_name = engine.name
-        log.info("engine %s", engine.name)
-        self._engine.start(engine)
+        found, _ = await asyncio.gather(loading, self._pool.start())
+        self.engine_name = found[0].name if len(found) == 1 else f"{len(found)} × {found[0].name}"
+        log.info("engine %s", self.engine_name)
+        self._engine.start(found)
         await self._test()
         gc.collect()
         gc.freeze()  # what is loaded for good: each look at it by the collector held every thread for 0.4 s
@@ -119,7 +133,7 @@ class Featurizer:
 
     async def _test(self) -> None:
         tile, options = TileAtHand("self-test", self_test.tile(self._spec)), ReadOptions()
-        await self._predict_tile(tile, options, False, PixelRoom(options.limits.max_pixels))
+        await self._predict_tile(tile, options, _Request(PixelRoom(options.limits.max_pixels)))
 
     @contextmanager
     def answering(self) -> Iterator[None]:
@@ -130,53 +144,27 @@ class Featurizer:
         finally:
             self.in_flight -= 1
 
-    @contextmanager
-    def _on_the_way(self, patches: int) -> Iterator[None]:
-        """Around what comes before the engine's queue."""
-        self._decoding += patches
-        try:
-            yield
-        finally:
-            self._decoding -= patches
-
     def raise_unless_ready(self) -> None:
         """Raises ServiceError loading or draining."""
         if self.status != "ready":
             raise ServiceError(self.status, "The service does not take work at this time; try again.", retry_after_s=5)
 
     def admit(self, tiles: int) -> None:
-        """Raises ServiceError overloaded if `tiles` more would wait too long."""
-        wait, allowed = self._engine.wait_s(self._decoding + tiles), self._settings.max_wait_s
-        if wait > allowed:
-            back = round(wait - allowed + 1)
-            raise ServiceError(
-                "overloaded",
-                f"The answer would take {wait:.0f} s and {allowed:.0f} s are allowed; try again in {back} s.",
-                retry_after_s=back,
-                limits={"wait_s": round(wait, 1), "max_wait_s": allowed},
-            )
+        """Raises ServiceError overloaded if `tiles` more, of a patch each, would be answered late."""
+        self._admission.refuse_late(tiles, tiles)
 
-    def _queue_full(self) -> ServiceError:
-        back = max(1, round(self._engine.wait_s(self._decoding)))
-        return ServiceError(
-            "overloaded",
-            f"As many tiles wait to be decoded as may; try again in {back} s.",
-            retry_after_s=back,
-            limits={"decode_queue": self._settings.decode_queue},
-        )
-
-    async def predict(self, tiles: Sequence[TileRequest], options: ReadOptions, tokens: bool) -> list[TileResult]:
+    async def predict(
+        self, tiles: Sequence[TileRequest], options: ReadOptions, tokens: bool, pixels: bool = False
+    ) -> list[TileResult]:
         """What came of each tile, in order; one that is refused does not stop the others."""
-        room = PixelRoom(options.limits.max_pixels)
-        done = await asyncio.gather(*(self._predict_or_refuse(tile, options, tokens, room) for tile in tiles))
+        request = _Request(PixelRoom(options.limits.max_pixels), tokens, pixels)
+        done = await asyncio.gather(*(self._predict_or_refuse(tile, options, request) for tile in tiles))
         self._metrics.patches.inc(sum(len(result) for result in done if not isinstance(result, Refusal)))
         return done
 
-    async def _predict_or_refuse(
-        self, tile: TileRequest, options: ReadOptions, tokens: bool, room: PixelRoom
-    ) -> TileResult:
+    async def _predict_or_refuse(self, tile: TileRequest, options: ReadOptions, request: _Request) -> TileResult:
         try:
-            return await self._predict_tile(tile, options, tokens, room)
+            return await self._predict_tile(tile, options, request)
         except ImageryError as error:
             refusal = ServiceError.of(error)
         except ServiceError as error:
@@ -186,22 +174,23 @@ class Featurizer:
         self._metrics.refused_tiles.labels(refusal.code).inc()
         return Refusal(tile.id, refusal)
 
-    async def _predict_tile(
-        self, tile: TileRequest, options: ReadOptions, tokens: bool, room: PixelRoom
-    ) -> list[Prediction]:
+    async def _predict_tile(self, tile: TileRequest, options: ReadOptions, request: _Request) -> list[Prediction]:
         """Predictions of one tile's patches. Raises ImageryError and ServiceError."""
-        with self._on_the_way(1):
+        with self._admission.arriving():
             files = await tile.load()
             headers = await self._pool.headers(files, options.limits)
-        patches = room.take(headers, self._spec.patch_px, options.stride)
+        before = request.patches
+        patches = request.room.take(headers, self._spec.patch_px, options.stride)
+        self._admission.refuse_late(patches, before=before)
+        request.patches += patches
         try:
-            with self._on_the_way(patches):
-                decoded = await self._pool.decode(files, options, headers)
+            with self._admission.decoding(patches, before):
+                decoded = await self._pool.decode(files, options, headers, gives_way=before >= FIRST)
         except QueueFull:
-            raise self._queue_full() from None
+            raise self._admission.queue_full(self._settings.decode_queue) from None
         except PoolBroken:
             raise ServiceError("engine_failed", "Decoding has broken down; try again.", retry_after_s=30) from None
-        output = await self._engine.run(decoded.images, tokens)
+        output = await self._engine.run(decoded.images, request.tokens, before)
         self._worked_at = time.monotonic()
         return [
             Prediction(
@@ -210,6 +199,7 @@ class Featurizer:
                 output.embeddings[i],
                 output.logits[i],
                 output.tokens[i] if output.tokens is not None else None,
+                decoded.images[i] if request.pixels else None,
             )
             for i, facts in enumerate(decoded.facts)
         ]

@@ -19,9 +19,15 @@ class Metrics:
         self.patches = Counter("aerial_patches", "Patches answered.", registry=registry)
         self.refused_tiles = Counter("aerial_refused_tiles", "Tiles refused, by code.", ["code"], registry=registry)
         self.batch_size = Histogram(
-            "aerial_batch_size", "Patches in a batch of the engine.", buckets=(1, 2, 4, 8, 16), registry=registry
+            "aerial_batch_size",
+            "Patches in a batch of the engine.",
+            buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
+            registry=registry,
         )
         self.engine_failures = Counter("aerial_engine_failures", "Batches that failed.", registry=registry)
+        self.waiting = Gauge(
+            "aerial_patches_waiting", "Patches that are decoded, wait for an engine or are in one.", registry=registry
+        )
         self.in_flight = Gauge("aerial_requests_in_flight", "Requests being answered.", registry=registry)
 
     def text(self) -> bytes:

@@ -103,6 +103,11 @@ PREDICTION: dict[str, Any] = {
             "type": "object",
             "description": "rows × columns × dim as base64 of little-endian float16",
         },
+        "picture": {
+            "type": "string",
+            "description": "PNG in base64 of the 8-bit pixels that the model saw: red, green and blue, else its first "
+            "bands",
+        },
         "probabilities": {
             "type": "object",
             "additionalProperties": {"type": ["number", "null"]},

@@ -51,8 +51,12 @@ class Options(BaseModel):
         "many more pixels. Side by side by default.",
     )
     outputs: Annotated[
-        tuple[Literal["embedding", "probabilities", "token_embeddings"], ...], BeforeValidator(_split)
-    ] = Field(("embedding", "probabilities"), min_length=1, description="What to answer, separated by commas.")
+        tuple[Literal["embedding", "probabilities", "token_embeddings", "picture"], ...], BeforeValidator(_split)
+    ] = Field(
+        ("embedding", "probabilities"),
+        min_length=1,
+        description="What to answer, separated by commas; picture is for JSON and JSON Lines.",
+    )
     embedding_dtype: Literal["float32", "float16", "int8"] = Field(
         "float32", description="Type of the embeddings; int8 comes with its scale."
     )
@@ -69,7 +73,7 @@ class Options(BaseModel):
     def _nothing_said_in_vain(self) -> Self:
         if "probabilities" not in self.outputs and {"top_k", "threshold"} & self.model_fields_set:
             raise ValueError("top_k and threshold are for outputs=probabilities")
-        if self.outputs == ("probabilities",) and "embedding_dtype" in self.model_fields_set:
+        if not {"embedding", "token_embeddings"} & set(self.outputs) and "embedding_dtype" in self.model_fields_set:
             raise ValueError("embedding_dtype is for outputs=embedding")
         return self
 

@@ -1,4 +1,4 @@
-"""How long a batch takes, learnt as batches run: a seconds for each patch and b for the batch."""
+"""How long work takes, learnt as it is done: a seconds for each patch and b for each batch, or tile that is decoded."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Pace:
             a = s / n
         return a, s - a * n
 
-    def seconds(self, patches: int, largest_batch: int) -> float:
-        """That so many patches take, in full batches."""
+    def seconds(self, patches: int, batches: int) -> float:
+        """That so many patches take, in so many batches."""
         a, b = self.line
-        return a * patches + b * -(-patches // largest_batch)
+        return a * patches + b * batches

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def to_parquet(results: Sequence[TileResult], artifact: Artifact, options: Options) -> Answer:
-    """The columns of `schema`. Raises ServiceError bad_option for token embeddings."""
+    """The columns of `schema`. Raises ServiceError bad_option for token embeddings and pictures."""
     from service.formats import geoparquet
 
     columns = schema(artifact, options)
@@ -30,10 +30,10 @@ def to_parquet(results: Sequence[TileResult], artifact: Artifact, options: Optio
 
 
 def schema(artifact: Artifact, options: Options) -> pa.Schema:
-    """See `geoparquet.schema`. Raises ServiceError bad_option for token embeddings."""
+    """See `geoparquet.schema`. Raises ServiceError bad_option for token embeddings and pictures."""
     from service.formats import geoparquet
 
-    if "token_embeddings" in options.outputs:
+    if {"token_embeddings", "picture"} & set(options.outputs):
         raise ServiceError("bad_option", "GeoParquet holds embedding and probabilities; ask for others as JSON or npy.")
     manifest = artifact.manifest
     told = "probabilities" in options.outputs

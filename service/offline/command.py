@@ -55,11 +55,11 @@ def embed(asked: Asked, settings: Settings) -> int:
         raise OfflineError(f"A map is of one scene, and these are {len(tiles)} tiles: leave --map out, or name one.")
     if (asked.map or asked.geojson) is not None and "probabilities" not in asked.options.outputs:
         raise OfflineError("Maps and GeoJSON show land cover: leave --outputs out, or name probabilities.")
-    engine = engines.choose(artifact, settings.threads, settings.engine)
+    found = engines.choose(artifact, settings.threads, settings.engine)
     folder = asked.out.with_name(asked.out.name + ".parts")
     terms = {
         "model": artifact.sha256,
-        "engine": engine.name,
+        "engine": found[0].name,
         "options": asked.options.model_dump(mode="json"),
         "limits": settings.max_pixels,
     }
@@ -68,7 +68,7 @@ def embed(asked: Asked, settings: Settings) -> int:
     shutil.rmtree(downloads, ignore_errors=True)  # of a run that was killed
     downloads.mkdir()
     try:
-        asyncio.run(_run(tiles, artifact, engine, asked.options, settings, journal, downloads))
+        asyncio.run(_run(tiles, artifact, found, asked.options, settings, journal, downloads))
     except BaseException:
         journal.close()
         raise
@@ -88,11 +88,11 @@ def embed(asked: Asked, settings: Settings) -> int:
 
 
 async def _run(
-    tiles: Sequence[SourceTile], artifact: Artifact, engine: engines.Engine, options: Options, settings: Settings,
-    journal: Journal, downloads: Path,
+    tiles: Sequence[SourceTile], artifact: Artifact, found: Sequence[engines.Engine], options: Options,
+    settings: Settings, journal: Journal, downloads: Path,
 ) -> None:  # fmt: skip
     batcher = Batcher(Metrics())
-    batcher.start(engine)
+    batcher.start(found)
     left = [tile for tile in tiles if not journal.is_over(tile.source)]
     progress = Progress(len(tiles), sum(tile.size for tile in tiles))
     progress.skip(sum(tile.size for tile in tiles) - sum(tile.size for tile in left))

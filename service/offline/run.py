@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.answers import parquet, records
-from service.batching import LARGEST_BATCH, Batcher
+from service.batching import Batcher
 from service.errors import ServiceError
 from service.featurizer import Prediction
 from service.formats import geoparquet
@@ -29,7 +29,7 @@ from service.options import Options
 
 Ahead = Piece | tuple[SourceTile, ServiceError]  #: what is decoded, or why a tile is not
 
-IN_ENGINE = 2  # batches that it has at a time: while one is written, the next is at work
+IN_ENGINE = 2  # batches that each has at a time: while one is written, the next is at work
 
 
 @dataclass
@@ -95,15 +95,15 @@ class Run:
                     self._batch.images.append(image)
                     self._batch.patches.append((piece, facts))
                     left -= 1
-                if len(self._batch.images) == LARGEST_BATCH:
-                    await self._submit()
+                if len(self._batch.images) == self._engine.largest_batch:
+                    await self._submit(keep=IN_ENGINE * self._engine.engines)
             self._batch.ends.append(piece)
         except ImageryError as error:
             self._journal.refuse(piece.tile.source, error.code, error.detail)
         self._decoding.room.give(left)
         self._progress.advance(left * piece.patch_size)
 
-    async def _submit(self, keep: int = IN_ENGINE) -> None:
+    async def _submit(self, keep: int) -> None:
         """The batch to the engine, of whose batches all but the last `keep` are written."""
         batch, self._batch = self._batch, Batch()
         self._in_engine.append((batch, asyncio.create_task(self._output(batch.images))))

@@ -75,7 +75,7 @@ def make_scene(file: Path, side: int) -> None:
 def bare_rate(seconds: float) -> tuple[float, float]:
     """Images a second, and processor seconds an image, of the engine alone in batches as the service makes them."""
     loaded = artifact.load(artifact.STARTER)
-    running = engine.choose(loaded, usable_cpus())
+    (running,) = engine.choose(loaded, usable_cpus())
     side = loaded.manifest.backbone.image_size
     images = np.random.default_rng(0).integers(0, 255, (16, side, side, 3), np.uint8)
     running.run(images)

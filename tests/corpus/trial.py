@@ -83,7 +83,8 @@ def watched(service: Service) -> Iterator[Memory]:
     """Looks at all decode processes twenty times a second, since those that are killed take their figures with them."""
     seen, ended = Memory(), threading.Event()
     for process in decode_processes(service):
-        (process / "clear_refs").write_text("5")  # proc(5): forget the highest resident size so far
+        with contextlib.suppress(ProcessLookupError, FileNotFoundError):  # it is gone
+            (process / "clear_refs").write_text("5")  # proc(5): forget the highest resident size so far
 
     def look() -> None:
         while not ended.wait(0.05):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, replace
@@ -23,9 +24,10 @@ from service.imagery.errors import ImageryError
 from service.imagery.patches import InputSpec, PatchFacts, ReadOptions, TileFile
 from service.imagery.tiff.header import Header
 from service.imagery.tiff.limits import Limits
+from service.pace import Pace
 
 LARGE_BYTES = 8 * 2**20  # decoded: 0.2 to 0.4 s, by the codec, where a patch takes 3 ms
-NICENESS_OF_LARGE = 5  # a third of the processor's time beside one that is not nice: sched(7)
+NICENESS = 5  # a third of the processor's time beside one that is not nice: sched(7)
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class DecodePool:
 
     A process that hangs or dies is replaced. One more than `workers` is kept, so that the next tile need not wait
     until another has started. A tile is given `timeout_s` seconds, a process `memory_mb` MiB of address space.
-    Tiles that decode to more than LARGE_BYTES have processes of their own, one less and nice(2), lest the others wait.
+    Tiles that decode to more than LARGE_BYTES, or that are told to give way, have processes of their own, one less, and
+    nice(2), lest the others wait.
 
     `scene` are the files of a tile too large to send, each with its band, or None for one with all bands: the
     processes map them, and windows of that tile can be decoded too.
@@ -72,30 +75,31 @@ class DecodePool:
                 "scene": [(str(file), band) for file, band in scene],
             }
         )
+        for_nice = max(1, workers - 1)
+        self._workers, self.pace = workers, Pace()
         self._server = ForkServer(config)
         self._kept = Processes(self._server, workers + 1)
-        for_large = max(1, workers - 1)
-        self._kept_for_large = Processes(self._server, for_large, NICENESS_OF_LARGE)
-        self._places, self._walk = Places(workers, for_large, queue), HeaderWalk(spec.bands)
+        self._kept_nice = Processes(self._server, for_nice, NICENESS)
+        self._places, self._walk = Places(workers, for_nice, queue), HeaderWalk(spec.bands)
         self._exchanges: set[asyncio.Task[Tile]] = set()
 
     async def start(self) -> None:
         """Starts all processes and waits until each is ready. Raises PoolBroken."""
-        await asyncio.gather(self._kept.start(), self._kept_for_large.start())
+        await asyncio.gather(self._kept.start(), self._kept_nice.start())
 
     @property
     def processes(self) -> list[int]:
         """Process ids of those that are ready or decode, for whoever watches them."""
-        return sorted([*self._kept.ids, *self._kept_for_large.ids])
+        return sorted([*self._kept.ids, *self._kept_nice.ids])
 
     def raise_if_broken(self) -> None:
         """Raises PoolBroken once a replacement could not be started, or the pool is closed."""
         self._kept.raise_if_broken()
-        self._kept_for_large.raise_if_broken()
+        self._kept_nice.raise_if_broken()
 
     async def close(self) -> None:
         """Ends all processes; whoever waits for one, or asks from now on, gets PoolBroken."""
-        await asyncio.gather(self._kept.close(), self._kept_for_large.close())
+        await asyncio.gather(self._kept.close(), self._kept_nice.close())
         await self._server.close()
         await asyncio.gather(*self._exchanges, return_exceptions=True)
 
@@ -106,7 +110,13 @@ class DecodePool:
         """
         return await self._walk.of(files, limits)
 
-    async def decode(self, files: Sequence[TileFile], options: ReadOptions, headers: Sequence[Header]) -> Tile:
+    def seconds(self, patches: int, tiles: int) -> float:
+        """Until so many tiles, of so many patches together, would be decoded, by the speed seen so far."""
+        return self.pace.seconds(patches, tiles) / self._workers
+
+    async def decode(
+        self, files: Sequence[TileFile], options: ReadOptions, headers: Sequence[Header], *, gives_way: bool = False
+    ) -> Tile:
         """The patches of one tile (see `reader.read_tile`), resized to the model's input.
 
         `headers` are those of `self.headers`. Raises ImageryError; beside the codes of the reader, decode_timeout and
@@ -114,18 +124,19 @@ class DecodePool:
         cancelled ends no process: a tile that waits is dropped, one that is being decoded is decoded to its end.
         """
         decoded_bytes = sum(about.decoded_bytes for about in headers)
-        return await self._ask(*frames.request(files, options), is_large=decoded_bytes > LARGE_BYTES)
+        gives_way |= decoded_bytes > LARGE_BYTES
+        return await self._ask(*frames.request(files, options), gives_way=gives_way)
 
     async def decode_window(self, window: tuple[int, int, int, int], options: ReadOptions) -> Tile:
         """The patches of a window (column, row, width, height) of the pool's scene (see `scene.read_window`).
 
         Raises what `decode` does, and bad_option for a window that lies outside the scene.
         """
-        return await self._ask(*frames.request([], replace(options, window=window)), is_large=False)
+        return await self._ask(*frames.request([], replace(options, window=window)), gives_way=False)
 
-    async def _ask(self, head: dict[str, Any], blobs: Sequence[frames.Bytes], *, is_large: bool) -> Tile:
-        place = await self._places.take(is_large=is_large)
-        kept = self._kept_for_large if is_large else self._kept
+    async def _ask(self, head: dict[str, Any], blobs: Sequence[frames.Bytes], *, gives_way: bool) -> Tile:
+        place = await self._places.take(gives_way=gives_way)
+        kept = self._kept_nice if gives_way else self._kept
         exchange = asyncio.create_task(self._exchange(head, blobs, kept, place))
         self._exchanges.add(exchange)
         exchange.add_done_callback(self._forget)
@@ -140,13 +151,16 @@ class DecodePool:
         self, head: dict[str, Any], blobs: Sequence[frames.Bytes], kept: Processes, place: AsyncExitStack
     ) -> Tile:
         """What a process says to a request, whose place it gives back."""
+        began = time.perf_counter()
         async with place:
             answer = None
             while answer is None:  # that a process died idle is no fault of the tile
                 process = await kept.take()
                 answer = await self._answer(process, head, blobs)
             kept.give_back(process)
-        return self._tile(*answer)
+        tile = self._tile(*answer)
+        self.pace.add(len(tile.facts), time.perf_counter() - began)
+        return tile
 
     async def _answer(
         self, process: DecodeProcess, head: dict[str, Any], blobs: Sequence[frames.Bytes]

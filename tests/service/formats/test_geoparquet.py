@@ -144,7 +144,7 @@ def test_nulls_stay_null_and_a_refused_tile_is_a_row_among_the_others(service: S
         ("a", ("bad.tif", TILE[:500], "image/tiff")),
         ("b", ("bare.tif", geotiff(reflectance(), crs=None, transform=None), "image/tiff")),
     ]
-    response = httpx.post(f"{service.url}/invocations", files=files, headers={"Accept": PARQUET})
+    response = httpx.post(f"{service.url}/invocations", files=files, headers={"Accept": PARQUET}, timeout=60)
     refused, bare = pq.read_table(io.BytesIO(response.content)).to_pylist()
     assert refused["error"]["code"] == "truncated"
     assert refused.pop("embedding") == [None] * 192

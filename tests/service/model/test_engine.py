@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from service.model import engine, openvino_engine
+from service.model import engine, openvino_engine, torch_engine
 from service.model.artifact import Artifact, ArtifactError
 from service.model.engine import Choice, EngineError, choose
 from tests.conftest import StartService
@@ -73,9 +73,21 @@ def test_torch_runs_on_a_gpu_that_it_can_use(
     assert engine.best(tiny_artifact) == "openvino-bf16"
 
 
-@pytest.mark.parametrize(("asked", "name"), [("torch", "torch"), ("openvino-fp32", "cpu float32")])
+def test_each_gpu_has_an_engine(machine: pytest.MonkeyPatch, tiny_artifact: Artifact, tmp_path: Path) -> None:
+    machine.setattr(engine, "NVIDIA", tmp_path)
+    machine.setattr(torch.cuda, "is_available", lambda: True)
+    machine.setattr(torch.cuda, "device_count", lambda: 4)
+    machine.setattr(torch_engine, "TorchEngine", lambda _artifact, threads, device, **_: (threads, device))
+    assert choose(tiny_artifact, 2) == [(2, f"cuda:{i}") for i in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [("torch", "torch"), ("torch-fp32", "float32"), ("torch-bf16", "bfloat16"), ("openvino-fp32", "cpu float32")],
+)
 def test_what_is_asked_for_is_taken(tiny_artifact: Artifact, asked: Choice, name: str) -> None:
-    assert name in choose(tiny_artifact, 1, asked).name
+    (only,) = choose(tiny_artifact, 1, asked)
+    assert name in only.name
 
 
 def test_what_is_not_to_be_had_is_told(machine: pytest.MonkeyPatch, tiny_artifact: Artifact) -> None:

@@ -112,7 +112,7 @@ import sys, numpy as np
 from service.model import artifact, engine
 loaded = artifact.load(artifact.STARTER)
 size = loaded.manifest.backbone.image_size
-out = engine.choose(loaded, 1).run(np.zeros((1, size, size, 3), np.uint8), tokens=True)
+out = engine.choose(loaded, 1)[0].run(np.zeros((1, size, size, 3), np.uint8), tokens=True)
 assert np.isfinite(out.logits).all()
 print(*sorted({"torch", "timm", "openvino_telemetry"} & set(sys.modules)))
 """

@@ -1,0 +1,78 @@
+"""Whose patches go next: two lines, of which each has half of every batch while both wait."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.model.engine import Output
+
+FIRST = 8  # patches of a request that wait among those of small ones: half of a batch on two cores
+PIECE = 4  # patches that stay together: of larger pieces fewer fit into a batch beside single patches
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """At most PIECE patches, which go through an engine together."""
+
+    images: NDArray[np.uint8]
+    tokens: bool
+    result: asyncio.Future[Output] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+def shares(patches: int, before: int) -> tuple[int, int]:
+    """How many of a request's patches wait in the first line and in the second, with so many of it before them."""
+    first = min(patches, max(0, FIRST - before))
+    return first, patches - first
+
+
+class Lines:
+    """Jobs that wait, in the first line those with which a request begins, in the second what is more of it.
+
+    In one line, a scene of 289 patches would keep others waiting for eighteen batches; a piece of it at a time, at the
+    end of the line, it would itself wait behind the whole line for each piece.
+    """
+
+    def __init__(self) -> None:
+        self._lines: tuple[deque[Job], deque[Job]] = deque(), deque()
+        self._there_is_work = asyncio.Event()
+        self.patches = [0, 0]  #: that wait or are in an engine, by line
+
+    def put(self, job: Job, line: int) -> None:
+        """At the end of line 0 or 1. Counts until its result is there, or nobody wants it any more."""
+        self._lines[line].append(job)
+        self._count(line, len(job.images))
+        job.result.add_done_callback(lambda _: self._count(line, -len(job.images)))
+        self._there_is_work.set()
+
+    def _count(self, line: int, more: int) -> None:
+        self.patches[line] += more
+
+    async def take(self, most: int) -> list[Job]:
+        """What goes next, together: up to `most` patches (at least PIECE), as soon as any wait."""
+        while not (batch := self._next(most)):
+            self._there_is_work.clear()
+            await self._there_is_work.wait()
+        return batch
+
+    def _next(self, most: int) -> list[Job]:
+        batch: list[Job] = []
+        taken = [0, 0]
+        while fitting := [i for i, line in enumerate(self._lines) if line and sum(taken) + len(line[0].images) <= most]:
+            i = min(fitting, key=taken.__getitem__)
+            job = self._lines[i].popleft()
+            if not job.result.done():  # its caller is still there
+                batch.append(job)
+                taken[i] += len(job.images)
+        return batch
+
+    def clear(self) -> None:
+        """Cancels what waits."""
+        for line in self._lines:
+            for job in line:
+                job.result.cancel()
+            line.clear()
