@@ -23,7 +23,7 @@ BRIGHTEST_REFLECTANCE = 2.0  # clouds and snow exceed 1; whole-number DN in floa
 FARTHEST_OFFSET_DN = 1_000_000  # a hundred times what reflects everything
 SATURATED_SHARE = 0.5  # of the valid pixels, in all bands: some are bright over a desert or a forest
 LARGEST_TABLE = 65_536  # numbers of 16 bits
-SAMPLE_PX = 1_000_000  # enough for percentiles; those of all pixels of a large scene take seconds
+SAMPLE_PX = 250_000  # enough for percentiles; those of all pixels of a large scene take seconds
 
 
 def to_pixels(

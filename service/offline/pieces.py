@@ -142,7 +142,7 @@ class Decoding:
         patch_px, stride = self._input.patch_px, self._options.stride
         patch_size = opened.tile.size / count(*opened.size, patch_px, stride)
         parts = list(parts_of(*opened.size, patch_px, stride))
-        decoding: list[asyncio.Task[Tile | None]] = []
+        unfinished: set[asyncio.Task[Tile | None]] = set()  # no others: what they decoded is the caller's to drop
         with opened.held:
             await pool.start()
             try:
@@ -153,10 +153,12 @@ class Decoding:
                     if opened.tile.source in self._journal.refused:
                         break
                     await self.room.take(patches)
-                    decoding.append(asyncio.create_task(self._window(pool, window)))
+                    decoding = asyncio.create_task(self._window(pool, window))
+                    unfinished.add(decoding)
+                    decoding.add_done_callback(unfinished.discard)
                     is_last = window == parts[-1][0]
-                    yield Piece(opened.tile, window, opened.size, patches, patch_size, is_last, decoding[-1])
-                await asyncio.gather(*decoding, return_exceptions=True)
+                    yield Piece(opened.tile, window, opened.size, patches, patch_size, is_last, decoding)
+                await asyncio.gather(*unfinished, return_exceptions=True)
             finally:
                 await pool.close()
 

@@ -48,8 +48,11 @@ def answer(head: dict[str, Any], blobs: list[bytes], reading: Reading) -> bytes:
             patches = read_window(reading.scene, reading.spec, options)
         else:
             patches = read_tile(files, reading.spec, options)
-        images = np.stack([resize(patch.pixels, reading.image_size) for patch in patches])
-        return frames.pack({"patches": [asdict(patch.facts) for patch in patches]}, [images.tobytes()])
+        side = reading.image_size
+        images = np.empty((len(patches), side, side, len(reading.spec.bands)), np.uint8)
+        for image, patch in zip(images, patches, strict=True):  # into place: a scene's patches are too many for copies
+            image[...] = resize(patch.pixels, side)
+        return frames.pack({"patches": [asdict(patch.facts) for patch in patches]}, [images.data.cast("B")])
     except ImageryError as error:
         return frames.pack({"error": {"code": error.code, "detail": error.detail, "limits": error.limits}})
     except MemoryError:

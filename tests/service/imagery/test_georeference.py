@@ -10,7 +10,7 @@ import pytest
 from affine import Affine
 from rasterio.warp import transform, transform_geom
 
-from service.imagery.outline import polygons, well_known_binary
+from service.imagery.outline import area_m2, of_well_known_binary, polygons, well_known_binary
 from tests.imagery import PLACE, UTM_33N, codes, geotiff, read, reflectance, refused
 from tests.oddities import with_control_points
 
@@ -229,3 +229,14 @@ def test_two_polygons_are_a_multipolygon_in_well_known_binary() -> None:
         assert [list(point) for point in zip(numbers[::2], numbers[1::2], strict=True)] == ring
         at += 13 + 16 * len(ring)
     assert at == len(data)
+    assert of_well_known_binary(data) == found
+
+
+def test_a_polygon_comes_back_from_well_known_binary_and_has_its_area() -> None:
+    found = footprint(UTM_33N, PLACE)
+    assert found is not None
+    assert of_well_known_binary(well_known_binary(found)) == found
+    assert area_m2(found) == pytest.approx(1200**2, rel=5e-3)
+    across = footprint("EPSG:4326", Affine(0.01, 0, 179.4, 0, -0.01, 0.6))
+    assert across is not None
+    assert area_m2(across) == pytest.approx(square_metres(across), rel=1e-3)

@@ -92,17 +92,19 @@ def test_a_folder_is_embedded_but_for_what_is_listed_with_its_reason(
     (tmp_path / "in" / "cut.tif").write_bytes(good[: len(good) // 2])
     (tmp_path / "in" / "text.tif").write_bytes(b"no GeoTIFF")
     (tmp_path / "in" / "empty.tif").write_bytes(b"")
+    (tmp_path / "in" / "void.tif").write_bytes(geotiff(np.zeros((3, 300, 300), np.uint16), nodata=0))
     (tmp_path / "in" / "read me.txt").write_text("not looked at")
-    assert embed("in") == 3
+    assert embed("in", **BY_WINDOWS) == 3
     assert [row["id"] for row in rows()] == ["a", "b"]
     refused = [json.loads(line) for line in (tmp_path / "out.failures.jsonl").read_text().splitlines()]
     assert {Path(one["source"]).name: one["code"] for one in refused} == {
         "cut.tif": "truncated",
         "text.tif": "not_a_tiff",
         "empty.tif": "empty_body",
+        "void.tif": "no_valid_pixels",
     }
     assert all(one["detail"] for one in refused)
-    assert "3 were refused" in capfd.readouterr().err
+    assert "4 were refused" in capfd.readouterr().err
 
 
 def test_band_files_of_a_scene_have_the_rows_of_one_file_with_all_bands(tmp_path: Path, embed: Embed) -> None:

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from service.formats import geoparquet
+from service.offline.errors import OfflineError
+from service.offline.journal import Journal
+
+SCHEMA = geoparquet.schema(4, ["field"], [])
+MODEL = {"name": "tiny", "version": "1", "sha256": "0"}
+SIZE = (240, 120)
+
+
+def journal(folder: Path, **terms: str) -> Journal:
+    return Journal(folder / "parts", terms, SCHEMA)
+
+
+def rows(source: str, *columns: int) -> pa.Table:
+    records = [{"id": "x", "source": source, "window": (column, 0, 120, 120)} for column in columns]
+    return geoparquet.table(records, MODEL, SCHEMA)
+
+
+def joined(made: Journal, to: Path) -> list[tuple[str, int]]:
+    made.join(to)
+    return [(row["source"], row["window"]["column"]) for row in pq.read_table(to).to_pylist()]
+
+
+def test_what_was_written_is_known_to_the_next_run_and_joined_in_order(tmp_path: Path) -> None:
+    first = journal(tmp_path)
+    first.write(rows("a", 0, 120))
+    first.finish("a", SIZE)
+    first.write(rows("b", 0))
+    first.finish_piece("b", (0, 0, 120, 120))
+    first.close()
+    second = journal(tmp_path)
+    assert second.is_over("a") and not second.is_over("b")
+    assert second.finished == {"a": SIZE}
+    assert second.has("b", (0, 0, 120, 120)) and not second.has("b", (120, 0, 120, 120))
+    assert (second.written("b"), second.patches["b"]) == ({(0, 0, 120, 120)}, 1)
+    second.write(rows("b", 120))
+    second.finish("b", SIZE)
+    assert joined(second, tmp_path / "out.parquet") == [("a", 0), ("a", 120), ("b", 0), ("b", 120)]
+    second.remove()
+    assert [file.name for file in tmp_path.iterdir()] == ["out.parquet"]
+
+
+def test_rows_of_a_tile_that_was_refused_half_way_do_not_count(tmp_path: Path) -> None:
+    made = journal(tmp_path)
+    made.write(rows("a", 0))
+    made.write(rows("b", 0))
+    made.refuse("a", "corrupt", "no image")
+    made.finish("b", SIZE)
+    made.close()
+    again = journal(tmp_path)
+    assert again.refused == {"a": {"code": "corrupt", "detail": "no image"}} and again.is_over("a")
+    assert joined(again, tmp_path / "out.parquet") == [("b", 0)]
+
+
+@pytest.mark.parametrize("bytes_left", [0, 5, 300, -1, -200])
+def test_a_line_and_a_batch_that_a_kill_cut_off_are_as_if_not_written(tmp_path: Path, bytes_left: int) -> None:
+    made = journal(tmp_path)
+    made.write(rows("a", 0))
+    whole = sum(file.stat().st_size for file in (tmp_path / "parts").glob("*.arrow"))
+    made.write(rows("a", 120))
+    made.finish("a", SIZE)
+    made.close()
+    (stream,) = (tmp_path / "parts").glob("*.arrow")
+    content = stream.read_bytes()
+    stream.write_bytes(content[: whole + bytes_left] if bytes_left >= 0 else content[: len(content) + bytes_left - 8])
+    done = tmp_path / "parts" / "done.jsonl"
+    done.write_bytes(done.read_bytes()[:-3])
+    again = journal(tmp_path)
+    assert not again.is_over("a")
+    assert again.written("a") == {(0, 0, 120, 120)}
+    again.write(rows("a", 120))
+    again.finish("a", SIZE)
+    assert [json.loads(line) for line in done.read_text().splitlines()] == [{"source": "a", "size": [*SIZE]}]
+    assert joined(again, tmp_path / "out.parquet") == [("a", 0), ("a", 120)]
+
+
+def test_other_terms_and_another_run_are_refused(tmp_path: Path) -> None:
+    made = journal(tmp_path, scale="1")
+    with pytest.raises(OfflineError, match="Another run"):
+        journal(tmp_path, scale="1")
+    made.close()
+    with pytest.raises(OfflineError, match="other options"):
+        journal(tmp_path, scale="2")
+    journal(tmp_path, scale="1").close()
