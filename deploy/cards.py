@@ -9,7 +9,10 @@ from typing import Any
 from service.model.artifact import Artifact, Manifest
 
 CONTENT_TYPES = ("image/tiff", "multipart/form-data", "application/json", "application/jsonlines")
-RESPONSE_TYPES = ("application/json", "application/jsonlines", "application/x-npy", "application/vnd.apache.parquet")
+RESPONSE_TYPES = (
+    *("application/json", "application/jsonlines", "application/x-npy"),
+    *("application/geo+json", "application/vnd.apache.parquet", "image/tiff"),
+)
 FIGURES = ("macro", "micro", "linear_accuracy", "knn_accuracy")
 LONGEST_TEXT, LONGEST_NAME, LONGEST_PROPERTY = 1024, 63, 256  # of the card's schema and of the API
 

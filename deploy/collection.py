@@ -16,7 +16,7 @@ from deploy.answers import Failure
 from deploy.outputs import Answered, Output
 from deploy.progress import Progress
 from deploy.rows import Reader, failures_of, replacing
-from service import geoparquet
+from service.formats import geoparquet
 
 if TYPE_CHECKING:
     import pyarrow as pa

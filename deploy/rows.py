@@ -24,7 +24,7 @@ from deploy.outputs import Answered, Output
 from deploy.progress import Progress
 from deploy.registry import ARCHIVE
 from deploy.storage import Address, Stored
-from service import geoparquet
+from service.formats import geoparquet
 from service.model.artifact import MANIFEST, Manifest
 
 if TYPE_CHECKING:

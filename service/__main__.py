@@ -1,45 +1,31 @@
-"""`python -m service [serve]`: what the container runs."""
+"""The service, and the same model without one:
+
+    serve     answer HTTP requests (default): what the container runs; settings come from the environment
+    embed     GeoTIFFs, folders and S3 prefixes to one GeoParquet, to maps and to GeoJSON
+    similar   the nearest neighbours of a patch among embeddings
+
+`python -m service COMMAND --help` says more, exit codes too.
+"""
 
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
+from collections.abc import Sequence
+from importlib import import_module
 
-from pydantic import ValidationError
-
-from service import logs, server
-from service.model import artifact
-from service.settings import Settings
-
-log = logging.getLogger("service")
+COMMANDS = ("serve", "embed", "similar")  #: modules of `service.commands`, of which only the one asked for is imported
 
 
-def main() -> int:
-    """Exit code 0 after a drained stop, 1 if the service cannot serve, 2 for a wrong command line or setting."""
-    parser = argparse.ArgumentParser(prog="python -m service", description=__doc__)
-    commands = parser.add_subparsers(dest="command", metavar="command")
-    commands.add_parser("serve", help="answer HTTP requests (default); settings come from the environment")
-    parser.parse_args()
-    try:
-        settings = Settings()
-    except ValidationError as error:
-        for wrong in error.errors():
-            if wrong["type"] == "default_factory_not_called":  # a setting that was not given, for want of this one
-                continue
-            name = "".join(map(str, wrong["loc"])).upper()
-            print(f"setting {name}: {wrong['msg']}" if name else wrong["msg"], file=sys.stderr)
-        return 2
-    logs.configure(settings.log_level, settings.log_format)
-    log.info("settings %s", settings.model_dump_json())
-    try:
-        loaded = artifact.load(settings.model_source)
-    except artifact.ArtifactError as error:
-        log.error("cannot serve: %s", error)
-        return 1
-    manifest = loaded.manifest
-    log.info("model %s %s, sha256 %s", manifest.name, manifest.version, loaded.sha256)
-    return server.serve(loaded, settings)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code of the command, 2 for a wrong command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m service", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("command", nargs="?", default=COMMANDS[0], choices=COMMANDS, metavar="COMMAND")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    asked = parser.parse_args(arguments)
+    return int(import_module(f"service.commands.{asked.command}").main(asked.arguments))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from email.message import Message
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse
 
 from service import openapi, options, problems
 from service.answers.answer import Answer, MediaType
@@ -24,13 +25,21 @@ from service.callers.leaving import unless_gone
 from service.callers.lingering import Lingering
 from service.errors import ServiceError
 from service.featurizer import Featurizer, Refusal, TileResult
+from service.formats import stac
 from service.metrics import Metrics
+from service.page import routes as page
 from service.settings import Settings
 from service.sources import Sources
 
 CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 LARGEST_CONTENT_TYPE = 2000  # splitting it takes quadratic time: 0.1 s for 16,000 semicolons
 CLIENT_GONE = 499  # nginx's number; nobody is there to read it
+
+
+class GeoJson(JSONResponse):
+    """What a STAC item is."""
+
+    media_type = "application/geo+json"
 
 
 def create(featurizer: Featurizer, settings: Settings, metrics: Metrics) -> FastAPI:
@@ -87,12 +96,12 @@ def create(featurizer: Featurizer, settings: Settings, metrics: Metrics) -> Fast
         """Text in the exposition format."""
         return Response(metrics.text(), media_type=metrics.content_type)
 
-    @app.get("/model", summary="The model card", **locked)
-    async def model() -> dict[str, object]:
-        """The manifest of the artifact that is served, its digest, and the engine that runs it."""
-        artifact = featurizer.artifact
-        manifest = artifact.manifest.model_dump(mode="json")
-        return {**manifest, "sha256": artifact.sha256, "engine": featurizer.engine_name}
+    @app.get("/model", summary="The model card", response_class=GeoJson, **locked)
+    async def model() -> GeoJson:
+        """A STAC item: the manifest of the artifact that is served, its digest, and the engine that runs it."""
+        return GeoJson(stac.item(featurizer.artifact, featurizer.engine_name))
+
+    app.router.routes.extend(page.routes())
 
     @app.exception_handler(HTTPException)
     async def no_route(_request: Request, error: HTTPException) -> Response:
@@ -144,7 +153,12 @@ async def _invoke(request: Request, reading: Reading, featurizer: Featurizer, se
     featurizer.admit(len(body.tiles))
     results = await unless_gone(
         request.receive,
-        featurizer.predict(body.tiles, asked.for_reading(settings.limits), "token_embeddings" in asked.outputs),
+        featurizer.predict(
+            body.tiles,
+            asked.for_reading(settings.limits),
+            tokens="token_embeddings" in asked.outputs,
+            pixels="picture" in asked.outputs,
+        ),
     )
     _raise_if_all_were_refused(results, settings.batch_errors == "record")
     return await asyncio.to_thread(encode, results, featurizer.artifact, asked)

@@ -42,6 +42,16 @@ class Batcher:
         await asyncio.gather(*self._owners, return_exceptions=True)
         self._lines.clear()
 
+    @property
+    def engines(self) -> int:
+        """How many there are, each with a batch of its own at a time."""
+        return len(self._engines)
+
+    @property
+    def largest_batch(self) -> int:
+        """Patches that one engine takes at a time."""
+        return self._engines[0].largest_batch
+
     def queued(self) -> tuple[int, int]:
         """Patches that wait or are in an engine, by line (see `Lines`)."""
         first, more = self._lines.patches
@@ -51,7 +61,7 @@ class Batcher:
         """That so many take, on all engines, by the speed seen so far."""
         if not self._engines:
             return 0.0
-        batches = -(-patches // self._engines[0].largest_batch)
+        batches = -(-patches // self.largest_batch)
         return self.pace.seconds(patches, batches) / len(self._engines)
 
     async def run(self, images: NDArray[np.uint8], tokens: bool = False, before: int = 0) -> Output:

@@ -52,6 +52,10 @@ STATUS = {
 }
 #: Under 500, yet no tile's fault: of how the request was made, or of the moment.
 NO_TILES_FAULT = {"unsupported_media_type", "too_many_instances", "receive_timeout", "overloaded"}
+LARGER = (
+    "Larger scenes: `python -m service embed` offline, or an asynchronous endpoint with a higher MAX_PIXELS and "
+    "DECODE_MEMORY_MB."
+)
 log = logging.getLogger("service")
 
 
@@ -78,7 +82,8 @@ class ServiceError(Exception):
     @classmethod
     def of(cls, error: ImageryError) -> ServiceError:
         """The same error, as the service answers it."""
-        return cls(error.code, error.detail, **({"limits": error.limits} if error.limits else {}))
+        detail = f"{error.detail} {LARGER}" if error.code == "image_too_large" else error.detail
+        return cls(error.code, detail, **({"limits": error.limits} if error.limits else {}))
 
     @classmethod
     def unforeseen(cls, error: BaseException) -> ServiceError:

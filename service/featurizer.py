@@ -18,9 +18,9 @@ from service.admission import Admission
 from service.batching import Batcher
 from service.errors import ServiceError
 from service.imagery.decoding import self_test
+from service.imagery.decoding.fork_server import PoolBroken
 from service.imagery.decoding.places import QueueFull
 from service.imagery.decoding.pool import DecodePool
-from service.imagery.decoding.process import PoolBroken
 from service.imagery.errors import ImageryError
 from service.imagery.patches import PatchFacts, ReadOptions
 from service.lines import FIRST
@@ -46,6 +46,7 @@ class Prediction:
     embedding: NDArray[np.float32]  #: dim
     logits: NDArray[np.float32]  #: labels
     tokens: NDArray[np.float32] | None  #: rows × columns × dim
+    pixels: NDArray[np.uint8] | None = None  #: image_size × image_size × C, as the engine had them
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,12 @@ TileResult = list[Prediction] | Refusal  #: one prediction for each patch of the
 
 
 @dataclass
-class _Taken:
-    """What the tiles of one request have taken so far."""
+class _Request:
+    """What the tiles of one request have in common, and have taken so far."""
 
     room: PixelRoom
+    tokens: bool = False  #: whether token embeddings are wanted
+    pixels: bool = False  #: whether the engine's input is
     patches: int = 0
 
 
@@ -130,7 +133,7 @@ class Featurizer:
 
     async def _test(self) -> None:
         tile, options = TileAtHand("self-test", self_test.tile(self._spec)), ReadOptions()
-        await self._predict_tile(tile, options, False, _Taken(PixelRoom(options.limits.max_pixels)))
+        await self._predict_tile(tile, options, _Request(PixelRoom(options.limits.max_pixels)))
 
     @contextmanager
     def answering(self) -> Iterator[None]:
@@ -150,18 +153,18 @@ class Featurizer:
         """Raises ServiceError overloaded if `tiles` more, of a patch each, would be answered late."""
         self._admission.refuse_late(tiles, tiles)
 
-    async def predict(self, tiles: Sequence[TileRequest], options: ReadOptions, tokens: bool) -> list[TileResult]:
+    async def predict(
+        self, tiles: Sequence[TileRequest], options: ReadOptions, tokens: bool, pixels: bool = False
+    ) -> list[TileResult]:
         """What came of each tile, in order; one that is refused does not stop the others."""
-        taken = _Taken(PixelRoom(options.limits.max_pixels))
-        done = await asyncio.gather(*(self._predict_or_refuse(tile, options, tokens, taken) for tile in tiles))
+        request = _Request(PixelRoom(options.limits.max_pixels), tokens, pixels)
+        done = await asyncio.gather(*(self._predict_or_refuse(tile, options, request) for tile in tiles))
         self._metrics.patches.inc(sum(len(result) for result in done if not isinstance(result, Refusal)))
         return done
 
-    async def _predict_or_refuse(
-        self, tile: TileRequest, options: ReadOptions, tokens: bool, taken: _Taken
-    ) -> TileResult:
+    async def _predict_or_refuse(self, tile: TileRequest, options: ReadOptions, request: _Request) -> TileResult:
         try:
-            return await self._predict_tile(tile, options, tokens, taken)
+            return await self._predict_tile(tile, options, request)
         except ImageryError as error:
             refusal = ServiceError.of(error)
         except ServiceError as error:
@@ -171,16 +174,15 @@ class Featurizer:
         self._metrics.refused_tiles.labels(refusal.code).inc()
         return Refusal(tile.id, refusal)
 
-    async def _predict_tile(
-        self, tile: TileRequest, options: ReadOptions, tokens: bool, taken: _Taken
-    ) -> list[Prediction]:
+    async def _predict_tile(self, tile: TileRequest, options: ReadOptions, request: _Request) -> list[Prediction]:
         """Predictions of one tile's patches. Raises ImageryError and ServiceError."""
         with self._admission.arriving():
             files = await tile.load()
             headers = await self._pool.headers(files, options.limits)
-        patches, before = taken.room.take(headers, self._spec.patch_px), taken.patches
+        before = request.patches
+        patches = request.room.take(headers, self._spec.patch_px, options.stride)
         self._admission.refuse_late(patches, before=before)
-        taken.patches += patches
+        request.patches += patches
         try:
             with self._admission.decoding(patches, before):
                 decoded = await self._pool.decode(files, options, headers, gives_way=before >= FIRST)
@@ -188,7 +190,7 @@ class Featurizer:
             raise self._admission.queue_full(self._settings.decode_queue) from None
         except PoolBroken:
             raise ServiceError("engine_failed", "Decoding has broken down; try again.", retry_after_s=30) from None
-        output = await self._engine.run(decoded.images, tokens, before)
+        output = await self._engine.run(decoded.images, request.tokens, before)
         self._worked_at = time.monotonic()
         return [
             Prediction(
@@ -197,6 +199,7 @@ class Featurizer:
                 output.embeddings[i],
                 output.logits[i],
                 output.tokens[i] if output.tokens is not None else None,
+                decoded.images[i] if request.pixels else None,
             )
             for i, facts in enumerate(decoded.facts)
         ]

@@ -103,6 +103,11 @@ PREDICTION: dict[str, Any] = {
             "type": "object",
             "description": "rows × columns × dim as base64 of little-endian float16",
         },
+        "picture": {
+            "type": "string",
+            "description": "PNG in base64 of the 8-bit pixels that the model saw: red, green and blue, else its first "
+            "bands",
+        },
         "probabilities": {
             "type": "object",
             "additionalProperties": {"type": ["number", "null"]},
@@ -119,7 +124,13 @@ PREDICTION: dict[str, Any] = {
             "description": "Labels and groups over their thresholds",
         },
         "valid_fraction": {"type": "number", "description": "Share of pixels with data"},
-        "crs": {"type": ["string", "null"]},
+        "crs": {"type": ["string", "null"], "description": "The tile's: EPSG:32633, or WKT"},
+        "transform": {
+            "type": ["array", "null"],
+            "items": {"type": "number"},
+            "description": "From column and row in the window to crs: x = a·column + b·row + c, "
+            "y = d·column + e·row + f, as a, b, c, d, e, f; null without georeference",
+        },
         "footprint": _FOOTPRINT,
         "radiometry": {"type": "object", "description": "What turned file values into pixels"},
         "warnings": {"type": "array", "items": {"type": "object"}},
@@ -146,6 +157,30 @@ _LINE: dict[str, Any] = {
     "required": ["id", *ANSWER["required"]],
     "properties": {"id": PREDICTION["properties"]["id"], **ANSWER["properties"]},
 }
+#: RFC 7946, whose schema is not repeated here.
+_FEATURES: dict[str, Any] = {
+    "type": "object",
+    "required": ["type", "model", "features"],
+    "description": "A feature for each patch or refused tile: its footprint, and as properties what JSON says, without "
+    "the embedding unless outputs or embedding_dtype ask for it; label and probability are the likeliest over its "
+    "threshold",
+    "properties": {
+        "type": {"const": "FeatureCollection"},
+        "model": ANSWER["properties"]["model"],
+        "features": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["type", "geometry", "properties"],
+                "properties": {
+                    "type": {"const": "Feature"},
+                    "geometry": _FOOTPRINT,
+                    "properties": {"type": "object", "required": ["id"]},
+                },
+            },
+        },
+    },
+}
 _ANSWERS: dict[MediaType, dict[str, Any]] = {
     "application/json": {"schema": ANSWER},
     "application/jsonlines": {"schema": _LINE},
@@ -154,6 +189,16 @@ _ANSWERS: dict[MediaType, dict[str, Any]] = {
             "type": "string",
             "format": "binary",
             "description": "One array, a row for each patch. It has no place for an error: a refused tile fails it",
+        }
+    },
+    "application/geo+json": {"schema": _FEATURES},
+    "image/tiff": {
+        "schema": {
+            "type": "string",
+            "format": "binary",
+            "description": "Of one tile with a georeference: a cloud-optimized GeoTIFF with a cell for each patch and "
+            "a band for each label, then for each group that stands for labels the model cannot tell; probability × "
+            "250, 255 for no data",
         }
     },
     "application/vnd.apache.parquet": {

@@ -44,9 +44,19 @@ class Options(BaseModel):
     scale: float | None = Field(
         None, gt=0, allow_inf_nan=False, description="Factor from file values to reflectance × 10,000."
     )
+    stride: int | None = Field(
+        None,
+        ge=1,
+        description="Pixels from one window of a scene to the next: less than a patch lets them overlap, and counts as "
+        "many more pixels. Side by side by default.",
+    )
     outputs: Annotated[
-        tuple[Literal["embedding", "probabilities", "token_embeddings"], ...], BeforeValidator(_split)
-    ] = Field(("embedding", "probabilities"), min_length=1, description="What to answer, separated by commas.")
+        tuple[Literal["embedding", "probabilities", "token_embeddings", "picture"], ...], BeforeValidator(_split)
+    ] = Field(
+        ("embedding", "probabilities"),
+        min_length=1,
+        description="What to answer, separated by commas; picture is for JSON and JSON Lines.",
+    )
     embedding_dtype: Literal["float32", "float16", "int8"] = Field(
         "float32", description="Type of the embeddings; int8 comes with its scale."
     )
@@ -63,14 +73,14 @@ class Options(BaseModel):
     def _nothing_said_in_vain(self) -> Self:
         if "probabilities" not in self.outputs and {"top_k", "threshold"} & self.model_fields_set:
             raise ValueError("top_k and threshold are for outputs=probabilities")
-        if self.outputs == ("probabilities",) and "embedding_dtype" in self.model_fields_set:
+        if not {"embedding", "token_embeddings"} & set(self.outputs) and "embedding_dtype" in self.model_fields_set:
             raise ValueError("embedding_dtype is for outputs=embedding")
         return self
 
     def for_reading(self, limits: Limits) -> ReadOptions:
         """The part of it that reading needs."""
         offset = None if self.boa_offset == "auto" else int(self.boa_offset)
-        return ReadOptions(self.bands, offset, self.scale, self.require_geo, limits)
+        return ReadOptions(self.bands, offset, self.scale, self.require_geo, limits, stride=self.stride)
 
 
 def parse(

@@ -10,8 +10,8 @@ import time
 from collections.abc import Iterator
 
 import uvicorn
+from starlette.types import ASGIApp
 
-from service import app
 from service.callers import connection
 from service.featurizer import Featurizer
 from service.metrics import Metrics
@@ -45,8 +45,13 @@ def serve(artifact: Artifact, settings: Settings) -> int:
 async def _serve(artifact: Artifact, settings: Settings) -> int:
     metrics = Metrics()
     featurizer = Featurizer(artifact, settings, metrics)
+    living = asyncio.create_task(featurizer.live())
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    asked_to_stop = asyncio.create_task(stopping.wait())
     config = uvicorn.Config(
-        app.create(featurizer, settings, metrics),
+        await asyncio.to_thread(_application, featurizer, settings, metrics),
         host="0.0.0.0",
         port=settings.sagemaker_bind_to_port,
         http=connection.within(settings.receive_timeout_s),
@@ -55,12 +60,7 @@ async def _serve(artifact: Artifact, settings: Settings) -> int:
         access_log=False,
     )
     server = _Server(config)
-    living = asyncio.create_task(featurizer.live())
     listening = asyncio.create_task(server.serve_or_fail())
-    stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    asked_to_stop = asyncio.create_task(stopping.wait())
 
     await asyncio.wait({living, listening, asked_to_stop}, return_when=asyncio.FIRST_COMPLETED)
     broken = next((task.exception() for task in (living, listening) if task.done()), None)
@@ -73,6 +73,12 @@ async def _serve(artifact: Artifact, settings: Settings) -> int:
     await asyncio.gather(living, listening, return_exceptions=True)
     await featurizer.close()
     return 0 if stopping.is_set() and broken is None else 1
+
+
+def _application(featurizer: Featurizer, settings: Settings, metrics: Metrics) -> ASGIApp:
+    from service import app  # FastAPI takes 0.3 s to import: meanwhile the engine loads and decode processes start
+
+    return app.create(featurizer, settings, metrics)
 
 
 async def _drain(featurizer: Featurizer) -> int:

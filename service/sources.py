@@ -59,7 +59,7 @@ class Sources:
             raise ServiceError("source_forbidden", f"{uri} is not under a prefix that ALLOWED_S3_PREFIXES names.")
 
     def _download(self, uri: str, room: _Room, deadline: float) -> bytes:
-        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+        from botocore.exceptions import BotoCoreError, ClientError
 
         bucket, key = uri.removeprefix("s3://").split("/", 1)
         try:
@@ -72,27 +72,13 @@ class Sources:
                     if time.monotonic() > deadline:
                         raise TimeoutError
                 return b"".join(chunks)
-        except ClientError as error:
-            raise _refused(uri, error.response) from None
-        except NoCredentialsError:
-            detail = "The service has no AWS credentials; give it a role that may read the prefix (s3:GetObject)."
-            raise ServiceError("source_forbidden", detail) from None
-        except BotoCoreError as error:
-            raise _unavailable(uri, type(error).__name__) from None
+        except (ClientError, BotoCoreError) as error:
+            raise refusal(uri, error) from None
 
     def _s3(self) -> Any:
         with self._lock:
             if self._client is None:
-                import boto3
-                from botocore.config import Config
-
-                limits = Config(
-                    connect_timeout=CONNECT_S,
-                    read_timeout=READ_S,
-                    retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
-                    max_pool_connections=AT_ONCE,
-                )
-                self._client = boto3.client("s3", config=limits)
+                self._client = client()
             return self._client
 
 
@@ -126,6 +112,32 @@ def _begin(call: Callable[[], bytes]) -> Future[bytes]:
 
     threading.Thread(target=run, daemon=True, name="s3").start()
     return future
+
+
+def client() -> Any:
+    """boto3's, which does not wait for ever; credentials come from where boto3 finds them."""
+    import boto3
+    from botocore.config import Config
+
+    limits = Config(
+        connect_timeout=CONNECT_S,
+        read_timeout=READ_S,
+        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+        max_pool_connections=AT_ONCE,
+    )
+    return boto3.client("s3", config=limits)
+
+
+def refusal(uri: str, error: Exception) -> ServiceError:
+    """What botocore's error means for the object."""
+    from botocore.exceptions import ClientError, NoCredentialsError
+
+    if isinstance(error, ClientError):
+        return _refused(uri, error.response)
+    if isinstance(error, NoCredentialsError):
+        detail = "The service has no AWS credentials; give it a role that may read the prefix (s3:GetObject)."
+        return ServiceError("source_forbidden", detail)
+    return _unavailable(uri, type(error).__name__)
 
 
 def _refused(uri: str, answer: dict[str, Any]) -> ServiceError:

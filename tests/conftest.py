@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import numpy as np
 import pytest
 
 from service.model import artifact as artifacts
+from tests.ports import HeldPort
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:  # moto takes a second, and few tests need it
     from tests.sagemaker.platform import Platform
@@ -95,21 +95,31 @@ class Service:
     """A service in a process of its own."""
 
     process: subprocess.Popen[str]
-    url: str
+    port: HeldPort
     log: Path
 
-    def wait_until_ready(self, seconds: float = 60) -> None:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            if self.process.poll() is not None:
-                raise AssertionError(f"the service ended with {self.process.returncode}: {self.log.read_text()}")
-            try:
-                if httpx.get(f"{self.url}/ping", timeout=5).status_code == 200:
-                    return
-            except httpx.TransportError:
-                pass
-            time.sleep(0.05)
-        raise AssertionError(f"not ready after {seconds} s: {self.log.read_text()}")
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port.number}"
+
+    def wait_until_ready(self) -> None:
+        wait_until(self._is_ready)
+
+    def _is_ready(self) -> bool:
+        if self.process.poll() is not None:
+            raise AssertionError(f"the service ended with {self.process.returncode}: {self.log.read_text()}")
+        try:
+            return self.get("/ping").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def get(self, path: str, **more: Any) -> httpx.Response:
+        return httpx.get(f"{self.url}{path}", timeout=60, **more)
+
+    def metric(self, name: str) -> float:
+        """The value of the first line of /metrics that begins so; 0 if none does."""
+        rows = self.get("/metrics").text.splitlines()
+        return next((float(row.split()[-1]) for row in rows if row.startswith(name)), 0.0)
 
     def post(
         self, body: bytes, accept: str = "application/json", kind: str = "image/tiff", **query: str
@@ -117,29 +127,34 @@ class Service:
         headers = {"Content-Type": kind, "Accept": accept}
         return httpx.post(f"{self.url}/invocations", content=body, headers=headers, params=query, timeout=60)
 
+    def end(self) -> None:
+        """At once, as nobody who serves would."""
+        self.process.kill()
+        self.process.wait()
+        self.port.close()
+
 
 StartService = Callable[..., Service]
 
 
 def start_service(folder: Path, model: Path, **settings: str) -> Service:
-    """Starts `python -m service` on a free port; does not wait."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    """Starts `python -m service` on a port of its own; does not wait."""
+    port = HeldPort()
     environment: Mapping[str, str] = os.environ | {
         "MODEL_DIR": str(model),
-        "SAGEMAKER_BIND_TO_PORT": str(port),
+        "SAGEMAKER_BIND_TO_PORT": str(port.number),
         "DECODE_WORKERS": "2",
+        "DECODE_TIMEOUT_S": "60",  # a busy machine is no hanging decoder
         "ENGINE": "openvino-fp32",  # what tests compare, they compare to rounding, on any processor
         "PYTHONPATH": str(ROOT),
         **settings,
     }
-    log = folder / f"service-{port}.log"
+    log = folder / f"service-{port.number}.log"
     with log.open("w") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", "service", "serve"], env=environment, stderr=file, stdout=file, text=True, cwd=folder
         )
-    return Service(process, f"http://127.0.0.1:{port}", log)
+    return Service(process, port, log)
 
 
 @pytest.fixture
@@ -153,8 +168,7 @@ def start(tmp_path: Path, tiny_artifact: artifacts.Artifact) -> Iterator[StartSe
 
     yield begin
     for service in started:
-        service.process.kill()
-        service.process.wait()
+        service.end()
 
 
 @pytest.fixture(scope="session")
@@ -163,8 +177,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, tiny_artifact: artifacts.A
     running = start_service(tmp_path_factory.mktemp("service"), tiny_artifact.path)
     running.wait_until_ready()
     yield running
-    running.process.kill()
-    running.process.wait()
+    running.end()
 
 
 @pytest.fixture(scope="session")
@@ -178,9 +191,14 @@ def running_platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platf
 
 
 def use(running: Platform) -> Iterator[Platform]:
+    from deploy import following, waiting
+
     with pytest.MonkeyPatch.context() as patch:
         for name, value in running.environment.items():
             patch.setenv(name, value)
+        patch.setattr(following, "LAST_LINES_S", 0)  # they are here before it tells that a job has ended
+        for looking in (following, waiting):
+            patch.setattr(looking, "LONGEST_S", 0.5)  # nobody counts the calls
         yield running
     running.reset()
 

@@ -61,7 +61,9 @@ def test_a_process_holds_only_what_it_needs(module: str, absent: set[str]) -> No
     assert done.stdout.split() == []
 
 
-@pytest.mark.parametrize("command", [("-m", "deploy"), ("training/run.py",)])
+@pytest.mark.parametrize(
+    "command", [("-m", "deploy"), ("-m", "service"), ("-m", "service", "embed"), ("training/run.py",)]
+)
 def test_help_is_told_without_what_is_heavy(command: tuple[str, ...]) -> None:
     asked = [sys.executable, "-X", "importtime", *command, "--help"]
     done = subprocess.run(asked, check=True, cwd=ROOT, capture_output=True, text=True)

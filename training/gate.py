@@ -124,7 +124,8 @@ def answers(
     if missing := [band for band in manifest.input.bands if band not in store.card.bands]:
         raise Incomparable(f"{artifact.path} reads {', '.join(missing)}, which {store.path} has not")
     bands = [store.card.bands.index(band) for band in manifest.input.bands]
-    engine, size = TorchEngine(artifact, torch.get_num_threads()), manifest.backbone.image_size
+    engine = TorchEngine(artifact, torch.get_num_threads(), bfloat16=False)
+    size = manifest.backbone.image_size
     logits = []
     with Progress(f"gate: {manifest.name} {manifest.version}", len(positions), "images") as progress:
         for start in range(0, len(positions), BATCH):

@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-MediaType = Literal["application/json", "application/jsonlines", "application/x-npy", "application/vnd.apache.parquet"]
+MediaType = Literal[
+    "application/json",
+    "application/jsonlines",
+    "application/x-npy",
+    "application/geo+json",
+    "application/vnd.apache.parquet",
+    "image/tiff",
+]
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from service.answers.answer import Answer, MediaType
+from service.answers.geojson import to_geojson
+from service.answers.geotiff import to_geotiff
 from service.answers.npy import to_npy
 from service.answers.parquet import to_parquet
 from service.answers.text import to_json, to_json_lines
@@ -18,7 +20,9 @@ ENCODERS: dict[MediaType, Encoder] = {
     "application/json": to_json,
     "application/jsonlines": to_json_lines,
     "application/x-npy": to_npy,
+    "application/geo+json": to_geojson,
     "application/vnd.apache.parquet": to_parquet,
+    "image/tiff": to_geotiff,
 }
 
 

@@ -30,6 +30,8 @@ def to_npy(results: Sequence[TileResult], _artifact: Artifact, options: Options)
         if isinstance(result, Refusal):
             raise result.error
         predictions += result
+    if "picture" in options.outputs:
+        raise ServiceError("bad_option", "npy holds numbers: ask for pictures as JSON.")
     if "token_embeddings" in options.outputs:
         if "embedding" in options.outputs:
             detail = "npy holds one array: ask for outputs=embedding or for outputs=token_embeddings."

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from service.answers.pictures import to_png
 from service.featurizer import Prediction, Refusal, TileResult
 from service.model import land_cover
 from service.model.artifact import Artifact
@@ -36,6 +37,8 @@ def _of_patch(prediction: Prediction, artifact: Artifact, options: Options) -> d
         rows, columns, dim = prediction.tokens.shape
         content = base64.b64encode(prediction.tokens.astype("<f2").tobytes()).decode()
         said["token_embeddings"] = {"shape": [rows, columns, dim], "dtype": "float16", "base64": content}
+    if prediction.pixels is not None:
+        said["picture"] = to_png(prediction.pixels, manifest.input.bands)
     if "probabilities" in options.outputs:
         cover = land_cover.read(prediction.logits, manifest.labels, manifest.groups, options.threshold)
         likeliest = _likeliest(cover.probabilities, options.top_k)
@@ -43,6 +46,7 @@ def _of_patch(prediction: Prediction, artifact: Artifact, options: Options) -> d
     said |= {
         "valid_fraction": facts.valid_fraction,
         "crs": facts.crs,
+        "transform": facts.transform,
         "footprint": facts.footprint,
         "radiometry": vars(facts.radiometry),
         "warnings": [vars(warning) for warning in facts.warnings],

@@ -14,6 +14,7 @@ from service.errors import ServiceError
 
 #: What platforms and browsers ask for without knowing a key, and what tells nothing of the model.
 OPEN_PATHS = frozenset({"/", "/ping", "/execution-parameters", "/docs", "/openapi.json"})
+OPEN_FOLDER = "/page/"  # what the page is made of; it sends the key that its reader types
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class ApiKeys:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
-        if scope["type"] != "http" or scope["path"] in OPEN_PATHS or any(map(self._is_known, _given(scope))):
+        is_open = scope["type"] != "http" or scope["path"] in OPEN_PATHS or scope["path"].startswith(OPEN_FOLDER)
+        if is_open or any(map(self._is_known, _given(scope))):
             await self.app(scope, receive, send)
             return
         detail = "Send one of the service's API_KEYS, as Authorization: Bearer KEY or as X-API-Key: KEY."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -14,8 +15,9 @@ from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 from rasterio.warp import transform as reproject
 
-from service.imagery.outline import geometry, on_the_globe
+from service.imagery.outline import geometries, on_the_globe
 from service.imagery.patches import Caution
+from service.imagery.windows import Window
 
 GSD_TOLERANCE = 1.5  # a 10 m model reads 6.7 to 15 m without a warning
 LONGEST_WKT = 8192  # characters; those of real systems have up to 4,000, and each patch of a scene repeats it
@@ -23,8 +25,6 @@ STEPS = 16  # of an edge: what a ring is looked at with, before it is thinned
 ONCE_AROUND_M = 40_100_000  # the equator; what lies further off is no coordinate, though PROJ goes round and round
 STRAIGHT_PX = 0.1  # how far a footprint's edge may be off; nobody sees a tenth of a pixel
 WGS84 = CRS.from_epsg(4326)
-
-Window = tuple[int, int, int, int]
 
 
 def name_of(crs: CRS | None) -> str | None:
@@ -46,35 +46,50 @@ def is_referenced(crs: CRS | None, transform: Affine) -> bool:
     return on_a_map and has_area and transform != Affine.identity()
 
 
-def footprint(crs: CRS, transform: Affine, window: Window) -> dict[str, Any] | None:
-    """GeoJSON of a window in WGS 84 longitude/latitude: its corners, and points between them where edges are curved.
+def footprints(crs: CRS, transform: Affine, windows: Sequence[Window]) -> list[dict[str, Any] | None]:
+    """GeoJSON of windows in WGS 84 longitude/latitude: corners, and points between them where edges are curved.
 
-    `transform` maps pixel (column, row) of the tile to `crs`; `window` is column, row, width, height. See
-    `outline` for the antimeridian and the poles. None where the window has no finite place on Earth.
+    `transform` maps pixel (column, row) of the tile to `crs`; a window is column, row, width, height. See `outline`
+    for the antimeridian and the poles. None where a window has no finite place on Earth. All windows together: those
+    of a scene of 4000² pixels take 0.2 s, and one by one took 1.8.
     """
-    column, row, width, height = window
-    corners = np.add((column, row), [(0, 0), (0, height), (width, height), (width, 0), (0, 0)])
+    if not windows:
+        return []
+    cells = np.array(windows, np.float64)
     shares = np.linspace(0, 1, STEPS, endpoint=False)[:, None]
+    corners = np.array([(0, 0), (0, 1), (1, 1), (1, 0), (0, 0)])
     edges = [start + shares * (end - start) for start, end in pairwise(corners)]
-    ring = _longitude_latitude(crs, transform, np.concatenate([*edges, corners[:1]]))
-    if ring is None:
-        return None
-    sides = on_the_globe(ring[[0, STEPS, 2 * STEPS]])
-    pixel = min(np.linalg.norm(np.diff(sides, axis=0), axis=1) / (height, width))
-    return geometry(ring, STEPS, STRAIGHT_PX * pixel)
+    ring = np.concatenate([*edges, corners[:1]])
+    places = _longitude_latitude(crs, transform, cells[:, None, :2] + ring * cells[:, None, 2:])
+    is_on_earth = np.isfinite(places[:, 0, 0])
+    rings = places[is_on_earth]
+    sides = np.linalg.norm(np.diff(on_the_globe(rings[:, : 2 * STEPS + 1 : STEPS]), axis=1), axis=2)
+    pixels = (sides / cells[is_on_earth][:, 3:1:-1]).min(axis=1)
+    found = iter(geometries(rings, STEPS, STRAIGHT_PX * pixels))
+    return [next(found) if is_one else None for is_one in is_on_earth]
 
 
-def _longitude_latitude(crs: CRS, transform: Affine, pixels: NDArray[Any]) -> NDArray[np.float64] | None:
-    """N × 2 of longitude and latitude in degrees for as many columns and rows; None if one has no place on Earth."""
-    x, y = transform @ pixels.T
+def _longitude_latitude(crs: CRS, transform: Affine, pixels: NDArray[Any]) -> NDArray[np.float64]:
+    """N × points × 2 of longitude and latitude in degrees for as many columns and rows.
+
+    NaN for all points of which one has no place on Earth.
+    """
+    x, y = transform @ np.moveaxis(pixels, -1, 0)
+    places = np.full(pixels.shape, np.nan)
+    is_near = np.ones(len(pixels), np.bool_)
+    if crs.is_projected:
+        far = np.maximum(abs(x), abs(y)).max(axis=1) * crs.linear_units_factor[1]
+        is_near = ~(far > ONCE_AROUND_M)
     try:
-        if crs.is_projected and max(abs(x).max(), abs(y).max()) * crs.linear_units_factor[1] > ONCE_AROUND_M:
-            return None
-        places = np.array(reproject(crs, WGS84, x, y)).T
+        there = reproject(crs, WGS84, x[is_near].ravel(), y[is_near].ravel())
     except (RasterioError, CPLE_BaseError):
-        return None
-    is_on_earth = np.isfinite(places).all() and (abs(places) <= (540, 90 + 1e-9)).all()
-    return places if is_on_earth else None
+        if len(pixels) > 1:  # one of them spoils it for all
+            return np.concatenate([_longitude_latitude(crs, transform, one[None]) for one in pixels])
+        return places
+    places[is_near] = np.stack(there, axis=-1).reshape(-1, *pixels.shape[1:])
+    is_on_earth = (abs(places) <= (540, 90 + 1e-9)).all(axis=(1, 2))
+    places[~is_on_earth] = np.nan
+    return places
 
 
 def pixel_size_m(crs: CRS | None, transform: Affine, width: int, height: int) -> float:
@@ -86,8 +101,8 @@ def pixel_size_m(crs: CRS | None, transform: Affine, width: int, height: int) ->
     if crs is None or not is_referenced(crs, transform):
         return math.nan
     corners = np.add((width // 2, height // 2), [(0, 0), (1, 0), (0, 1)])
-    places = _longitude_latitude(crs, transform, corners)
-    if places is None:
+    (places,) = _longitude_latitude(crs, transform, corners[None])
+    if np.isnan(places).any():
         return math.nan
     corner, right, below = on_the_globe(places)
     across, down = right - corner, below - corner

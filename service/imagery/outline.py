@@ -18,37 +18,44 @@ EARTH_RADIUS_M = 6_371_007.0  # of the sphere with the area of WGS 84; lengths a
 DIGITS = 7  # of a degree: a centimetre
 LARGEST_TURN = 360.0  # degrees of longitude; what goes on is not on one Earth
 AT_THE_POLE = 90 - 1e-9
+POLYGON, MULTIPOLYGON = 3, 6  # of well-known binary
 SMALLEST_AREA = 1e-13  # square degrees: a tenth of the square of 3 cm
 
 Point = tuple[float, float]
 
 
 def on_the_globe(places: NDArray[np.float64]) -> NDArray[np.float64]:
-    """N × 3, metres from the centre of the Earth, for N × 2 of longitude and latitude in degrees.
+    """… × 3, metres from the centre of the Earth, for … × 2 of longitude and latitude in degrees.
 
     Distances between such points know no antimeridian and no poles.
     """
-    longitude, latitude = np.radians(places.T)
+    longitude, latitude = np.moveaxis(np.radians(places), -1, 0)
     across = np.cos(latitude)
     axes = [across * np.cos(longitude), across * np.sin(longitude), np.sin(latitude)]
-    return EARTH_RADIUS_M * np.stack(axes, axis=1)
+    return EARTH_RADIUS_M * np.stack(axes, axis=-1)
 
 
-def geometry(ring: NDArray[np.float64], steps: int, tolerance_m: float) -> dict[str, Any] | None:
-    """A Polygon, or a MultiPolygon of what lies on both sides of the antimeridian; counter-clockwise.
+def geometries(
+    rings: NDArray[np.float64], steps: int, tolerances_m: NDArray[np.float64]
+) -> list[dict[str, Any] | None]:
+    """Polygons, or MultiPolygons of what lies on both sides of the antimeridian; counter-clockwise.
 
-    `ring` is closed, N × 2 of longitude and latitude in degrees, with `steps` steps to an edge, each much shorter than
-    half the Earth; those are left out that straight lines are within `tolerance_m` metres of. A ring around a pole
-    covers it. None for a ring without an area.
+    `rings` are closed, N × points × 2 of longitude and latitude in degrees, with `steps` steps to an edge, each much
+    shorter than half the Earth; those are left out that straight lines are within their ring's tolerance of, in
+    metres. A ring around a pole covers it. None for a ring without an area.
     """
-    ring = _unwound(ring)
-    if np.ptp(ring[:, 0]) > LARGEST_TURN + 1e-6:
-        return None
-    points = _with_poles(_thinned(ring, steps, tolerance_m))
+    rings = _unwound(rings)
+    is_on_one_earth = np.ptp(rings[..., 0], axis=1) <= LARGEST_TURN + 1e-6
+    thinned = _thinned(rings, steps, tolerances_m)
+    return [_geometry(ring) if is_one else None for ring, is_one in zip(thinned, is_on_one_earth, strict=True)]
+
+
+def _geometry(ring: NDArray[np.float64]) -> dict[str, Any] | None:
+    points = _with_poles(ring)
     laps = round((points[-1][0] - points[0][0]) / 360)
     if laps:
         pieces = [_between_antimeridians(_over_the_pole(points, laps))]
-    elif abs(ring[:, 0]).max() <= 180:
+    elif max(abs(x) for x, _ in points) <= 180:
         pieces = [points[:-1]]
     else:
         turns = ([(x + by, y) for x, y in points[:-1]] for by in (-360, 0, 360))
@@ -61,15 +68,15 @@ def geometry(ring: NDArray[np.float64], steps: int, tolerance_m: float) -> dict[
     return {"type": "MultiPolygon", "coordinates": rings}
 
 
-def _unwound(ring: NDArray[np.float64]) -> NDArray[np.float64]:
+def _unwound(rings: NDArray[np.float64]) -> NDArray[np.float64]:
     """With longitudes that go on where they would jump by 360 degrees; the first is between -180 and 180."""
-    longitude, is_pole = ring[:-1, 0].copy(), abs(ring[:-1, 1]) > AT_THE_POLE
+    longitude, is_pole = rings[:, :-1, 0].copy(), abs(rings[:, :-1, 1]) > AT_THE_POLE
     # Every longitude is the pole's, so the one before will do. An edge along a pole is one of degrees: it has its own.
-    is_corner = is_pole & ~np.roll(is_pole, 1) & ~np.roll(is_pole, -1)
-    longitude[is_corner] = np.roll(longitude, 1)[is_corner]
-    longitude = np.unwrap([*longitude, longitude[0]], period=360)
-    longitude -= 360 * np.floor((longitude[0] + 180) / 360)
-    return np.stack([longitude, ring[:, 1]], axis=1)
+    is_corner = is_pole & ~np.roll(is_pole, 1, axis=1) & ~np.roll(is_pole, -1, axis=1)
+    longitude[is_corner] = np.roll(longitude, 1, axis=1)[is_corner]
+    longitude = np.unwrap(np.concatenate([longitude, longitude[:, :1]], axis=1), period=360)
+    longitude -= 360 * np.floor((longitude[:, :1] + 180) / 360)
+    return np.stack([longitude, rings[..., 1]], axis=-1)
 
 
 def polygons(footprint: dict[str, Any]) -> list[list[list[list[float]]]]:
@@ -78,26 +85,62 @@ def polygons(footprint: dict[str, Any]) -> list[list[list[list[float]]]]:
     return [coordinates] if footprint["type"] == "Polygon" else coordinates
 
 
+def area_m2(footprint: dict[str, Any]) -> float:
+    """Square metres of a Polygon or MultiPolygon that is small beside the Earth, whose bend is left out."""
+    total = 0.0
+    for outer, *_ in polygons(footprint):
+        corners = on_the_globe(np.array(outer))
+        corners -= corners[0]  # numbers near 0 lose nothing
+        total += float(np.linalg.norm(np.cross(corners[:-1], corners[1:]).sum(axis=0))) / 2
+    return total
+
+
 def well_known_binary(footprint: dict[str, Any]) -> bytes:
     """A Polygon or MultiPolygon as little-endian WKB (OGC 06-103r4, section 8)."""
     parts = [_wkb_of_polygon(rings) for rings in polygons(footprint)]
-    return parts[0] if footprint["type"] == "Polygon" else struct.pack("<BII", 1, 6, len(parts)) + b"".join(parts)
+    return (
+        parts[0]
+        if footprint["type"] == "Polygon"
+        else struct.pack("<BII", 1, MULTIPOLYGON, len(parts)) + b"".join(parts)
+    )
+
+
+def of_well_known_binary(data: bytes) -> dict[str, Any]:
+    """What `well_known_binary` wrote."""
+    count, at = (1, 0) if data[1] == POLYGON else (struct.unpack_from("<I", data, 5)[0], 9)
+    found = []
+    for _ in range(count):
+        rings, at = [], at + 9
+        for _ in range(*struct.unpack_from("<I", data, at - 4)):
+            (points,) = struct.unpack_from("<I", data, at)
+            rings.append(np.frombuffer(data, "<f8", 2 * points, at + 4).reshape(-1, 2).tolist())
+            at += 4 + 16 * points
+        found.append(rings)
+    if data[1] == POLYGON:
+        return {"type": "Polygon", "coordinates": found[0]}
+    return {"type": "MultiPolygon", "coordinates": found}
 
 
 def _wkb_of_polygon(rings: list[list[list[float]]]) -> bytes:
-    head = struct.pack("<BII", 1, 3, len(rings))
+    head = struct.pack("<BII", 1, POLYGON, len(rings))
     return head + b"".join(struct.pack(f"<I{2 * len(ring)}d", len(ring), *chain.from_iterable(ring)) for ring in rings)
 
 
-def _thinned(ring: NDArray[np.float64], steps: int, tolerance_m: float) -> NDArray[np.float64]:
+def _thinned(rings: NDArray[np.float64], steps: int, tolerances_m: NDArray[np.float64]) -> list[NDArray[np.float64]]:
     """As few points an edge as will do, the corners among them."""
-    every = np.arange(len(ring))
+    thinned = list(rings)
+    left = np.arange(len(rings))  # those that need more points than were tried
+    every = np.arange(rings.shape[1] - 1)
     for step in (steps // parts for parts in (1, 2, 4, 8) if parts < steps):
-        kept = every[::step]
-        straight = np.stack([np.interp(every, kept, ring[kept, i]) for i in (0, 1)], axis=1)
-        if np.linalg.norm(on_the_globe(straight) - on_the_globe(ring), axis=1).max() <= tolerance_m:
-            return ring[kept]
-    return ring
+        kept = rings[left, ::step]
+        share = (every % step / step)[:, None]
+        straight = kept[:, every // step] * (1 - share) + kept[:, every // step + 1] * share
+        off_m = np.linalg.norm(on_the_globe(straight) - on_the_globe(rings[left, :-1]), axis=2).max(axis=1)
+        is_enough = off_m <= tolerances_m[left]
+        for i in np.flatnonzero(is_enough):
+            thinned[left[i]] = kept[i]
+        left = left[~is_enough]
+    return thinned
 
 
 def _with_poles(ring: NDArray[np.float64]) -> list[Point]:

@@ -31,6 +31,7 @@ class ReadOptions:
     require_geo: bool = False  #: refuse a tile without a footprint
     limits: Limits = field(default_factory=Limits)  #: of each file
     window: tuple[int, int, int, int] | None = None  #: column, row, width, height; None reads all of the file
+    stride: int | None = None  #: pixels from one window of a scene to the next; None lays them side by side
 
 
 @dataclass(frozen=True)

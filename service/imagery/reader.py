@@ -12,7 +12,7 @@ from service.imagery.errors import ImageryError
 from service.imagery.geotiff import read_band, read_bands
 from service.imagery.patches import Caution, InputSpec, Patch, PatchFacts, ReadOptions, TileFile
 from service.imagery.raster import Raster, stack
-from service.imagery.windows import cut
+from service.imagery.windows import Window, cut
 
 LEAST_VALID = 0.05  # share of pixels with data; with less there is no land cover to tell
 NOWHERE = Caution("no_georeference", "The image has no usable georeference, so there is no footprint.")
@@ -35,33 +35,30 @@ def read_tile(
     else:
         raster = _read_band_files(files, spec, options, band_reader)
     height, width = raster.valid.shape
-    windows = cut(width, height, spec.patch_px)
+    windows = cut(width, height, spec.patch_px, options.stride, is_part=options.window is not None)
     pixels, applied, cautions = radiometry.to_pixels(raster, spec, options)
     crs = raster.crs if georeference.is_referenced(raster.crs, raster.transform) else None
     name = georeference.name_of(raster.crs)
     pixel_m = georeference.pixel_size_m(crs, raster.transform, width, height)
     cautions = [*raster.cautions, *cautions, *georeference.gsd_caution(pixel_m, spec.gsd_m)]
 
+    kept = [window for window in windows if raster.valid[_within(window)].mean() >= LEAST_VALID]
+    outlines = georeference.footprints(crs, raster.transform, kept) if crs else [None] * len(kept)
     patches = []
-    for window in windows:
-        column, row, width, height = window
-        here = (slice(row, row + height), slice(column, column + width))
-        valid = raster.valid[here]
-        if valid.mean() < LEAST_VALID:
-            continue
-        outline = georeference.footprint(crs, raster.transform, window) if crs else None
+    for window, outline in zip(kept, outlines, strict=True):
+        valid = raster.valid[_within(window)]
         if outline is None and options.require_geo:
             raise ImageryError("no_georeference", "The image has no usable reference system and transform.")
         facts = PatchFacts(
             window=window,
             valid_fraction=float(valid.mean()),
             crs=name,
-            transform=tuple(raster.transform @ Affine.translation(column, row))[:6] if crs else None,
+            transform=tuple(raster.transform @ Affine.translation(*window[:2]))[:6] if crs else None,
             footprint=outline,
             radiometry=applied,
             warnings=tuple(cautions if outline else [*cautions, NOWHERE]),
         )
-        patches.append(Patch(holes.fill(pixels[here], valid), valid, facts))
+        patches.append(Patch(holes.fill(pixels[_within(window)], valid), valid, facts))
     if not patches:
         raise ImageryError(
             "no_valid_pixels",
@@ -69,6 +66,12 @@ def read_tile(
             {"least_valid_fraction": LEAST_VALID},
         )
     return patches
+
+
+def _within(window: Window) -> tuple[slice, slice]:
+    """Its rows and columns."""
+    column, row, width, height = window
+    return slice(row, row + height), slice(column, column + width)
 
 
 def _read_band_files(

@@ -17,8 +17,14 @@ def resize(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     return np.stack([np.asarray(band) for band in bands], axis=2)
 
 
-def normalise(images: NDArray[np.uint8], mean: tuple[float, ...], std: tuple[float, ...]) -> NDArray[np.float32]:
-    """N × S × S × C uint8 to N × C × S × S float32: (pixel / 255 − mean) / std, band by band."""
+def scale_and_shift(mean: tuple[float, ...], std: tuple[float, ...]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """What normalises bytes, a number for each band: (pixel / 255 − mean) / std is pixel · scale − shift."""
     scale = np.asarray([1 / (255 * s) for s in std], np.float32)
     shift = np.asarray([m / s for m, s in zip(mean, std, strict=True)], np.float32)
+    return scale, shift
+
+
+def normalise(images: NDArray[np.uint8], mean: tuple[float, ...], std: tuple[float, ...]) -> NDArray[np.float32]:
+    """N × S × S × C uint8 to N × C × S × S float32: (pixel / 255 − mean) / std, band by band."""
+    scale, shift = scale_and_shift(mean, std)
     return np.ascontiguousarray((images * scale - shift).transpose(0, 3, 1, 2))

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from service.model.artifact import Artifact
 from service.model.plain_transformer import is_plain
 
-Choice = Literal["auto", "torch", "openvino-fp32", "openvino-bf16", "openvino-int8"]
+#: torch: in bfloat16 on GPUs that multiply it, else in float32
+Choice = Literal["auto", "torch", "torch-fp32", "torch-bf16", "openvino-fp32", "openvino-bf16", "openvino-int8"]
 NVIDIA = Path("/dev/nvidiactl")  # there wherever the driver is, also in containers that were given a GPU
 
 
@@ -47,20 +48,21 @@ def choose(artifact: Artifact, threads: int, asked: Choice = "auto") -> list[Eng
     Raises ArtifactError if the weights do not fit it, EngineError if it cannot be had here.
     """
     chosen = best(artifact) if asked == "auto" else asked
-    needed = "torch" if chosen == "torch" else "openvino"
+    needed, _, precision = chosen.partition("-")
     if not _is_installed(needed):
         why = "" if is_plain(artifact.manifest.backbone) else f"; only torch runs {artifact.manifest.backbone.timm}"
         raise EngineError(f"the engine {chosen} needs {needed}, which is not installed{why}")
-    if chosen == "torch":
+    if needed == "torch":
         import torch  # takes seconds
 
         from service.model.torch_engine import TorchEngine
 
+        bfloat16 = precision == "bf16" if precision else None
         devices = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else ["cpu"]
-        return [TorchEngine(artifact, threads, device) for device in devices]
+        return [TorchEngine(artifact, threads, device, bfloat16=bfloat16) for device in devices]
     from service.model import openvino_engine
 
-    return [openvino_engine.of_precision(artifact, threads, chosen.removeprefix("openvino-"))]
+    return [openvino_engine.of_precision(artifact, threads, precision)]
 
 
 def best(artifact: Artifact) -> Choice:

@@ -23,6 +23,7 @@ from service.featurizer import Prediction, TileResult
 from service.imagery.patches import PatchFacts, Radiometry
 from service.model import artifact as artifacts
 from service.options import Options
+from tests.benchmarks.figures import print_row, ratios, spread
 
 DIM = 384
 WAYS = {"JSON": to_json, "JSON Lines": to_json_lines, "npy": to_npy}
@@ -98,6 +99,12 @@ def main() -> None:
         middle = statistics.median(taken)
         others = f"others wait {statistics.median(held[name]) * 1e3:.1f} ms"
         print(f"{name:38} {middle * 1e3:7.1f} ms  {first / middle:6.1f} × (from {min(taken) * 1e3:.1f}), {others}")
+    slowest = next(iter(seconds))
+    for name in ("JSON", "npy"):
+        answered = f"{name} of {asked.patches:,} patches, {statistics.median(seconds[name]) * 1e3:.1f} ms"
+        print_row(
+            "encoders", answered, f"{slowest}, {first * 1e3:.0f} ms", spread(ratios(seconds[slowest], seconds[name]), 1)
+        )
 
 
 if __name__ == "__main__":

@@ -2,9 +2,11 @@
 
     python -m tests.benchmarks.engines [--rounds 9] [--batches 8 1] [--threads 2] [--compile]
 
-ViT-S/16 at 224 px with random weights. All take turns in each round. Prints the median of images/s, and of the ratios
-to timm's model as it comes (float32), with the lowest and highest round. ONNX Runtime takes part if it, onnx and
-onnxscript are installed; torch.compile, which takes minutes to compile, if asked for.
+ViT-S/16 at 224 px with random weights, the same for all. All take turns in each round. Prints the median of images/s,
+and of the ratios to timm's model as it comes (float32), with the lowest and highest round, and the cosine of what was
+answered with what that one answers; then what the gate of `package` measured of int8, here and for the starter.
+ONNX Runtime takes part if it, onnx and onnxscript are installed; torch.compile, which takes minutes to compile, if
+asked for.
 """
 
 from __future__ import annotations
@@ -27,38 +29,45 @@ from service.cpus import usable_cpus
 from service.imagery.resize import normalise
 from service.model.artifact import STARTER, Artifact, load
 from service.model.openvino_engine import OpenVinoEngine, has_bfloat16
-from service.model.openvino_graph import probed_graph
-from tests.conftest import SMALL, save_tiny_artifact
+from tests.benchmarks.figures import print_row, ratios, spread
+from tests.benchmarks.vit_small import resized, save_vit_small
+from tests.conftest import SMALL
 from training.card import closeness
 
 Runs = Callable[[NDArray[np.uint8]], Any]
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-PEER = "timm, float32"
+PEER, BFLOAT16, INT8 = "timm, float32", "ours, bfloat16", "ours, int8"
+ONNX = ("onnxruntime", "onnx", "onnxscript")
 
 
-def of_timm(kind: torch.dtype, is_compiled: bool = False) -> Runs:
+def timm_model(artifact: Artifact) -> Any:
+    model = timm.create_model(SMALL.timm, num_classes=0).eval()
+    model.load_state_dict({name: torch.from_numpy(value) for name, value in artifact.backbone.items()})
+    return model
+
+
+def of_timm(artifact: Artifact, kind: torch.dtype, is_compiled: bool = False) -> Runs:
     """As the model's page shows it, behind the same normalisation."""
-    model: Any = timm.create_model(SMALL.timm, num_classes=0).eval().to(kind)
+    given, model = artifact.manifest.input, timm_model(artifact).to(kind)
     if is_compiled:
         model = torch.compile(model)
 
     @torch.inference_mode()
     def run(images: NDArray[np.uint8]) -> Any:
-        return model(torch.from_numpy(normalise(images, MEAN, STD)).to(kind)).float().numpy()
+        return model(torch.from_numpy(normalise(images, given.mean, given.std)).to(kind)).float().numpy()
 
     return run
 
 
-def of_onnx(folder: Path, threads: int) -> dict[str, Runs]:
+def of_onnx(artifact: Artifact, folder: Path, threads: int) -> dict[str, Runs]:
     """ONNX Runtime in float32, and in int8 with weights quantised and activations as they come."""
     import onnxruntime
     from onnxruntime.quantization import quantize_dynamic
 
-    model = timm.create_model(SMALL.timm, num_classes=0).eval()
+    given, model = artifact.manifest.input, timm_model(artifact)
     example = torch.zeros(2, 3, 224, 224)
     whole, small = folder / "whole.onnx", folder / "int8.onnx"
     dynamic = {"x": {0: torch.export.Dim("batch")}}
-    torch.onnx.export(model, (example,), whole, dynamic_shapes=dynamic, dynamo=True, external_data=False)
+    torch.onnx.export(model, (example,), whole, dynamic_shapes=dynamic, dynamo=True, external_data=False, verbose=False)
     quantize_dynamic(whole, small)
 
     def begin(file: Path) -> Runs:
@@ -66,30 +75,21 @@ def of_onnx(folder: Path, threads: int) -> dict[str, Runs]:
         options.intra_op_num_threads = threads
         session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
         name = session.get_inputs()[0].name
-        return lambda images: session.run(None, {name: normalise(images, MEAN, STD)})
+        return lambda images: session.run(None, {name: normalise(images, given.mean, given.std)})[0]
 
     return {"ONNX Runtime, float32": begin(whole), "ONNX Runtime, int8": begin(small)}
-
-
-def some_ranges(artifact: Artifact) -> dict[str, NDArray[np.float32]]:
-    """For speed any will do."""
-    _, names = probed_graph(artifact)
-    ranges = {f"{name}.range": np.array([-6, 6], np.float32) for name in names}
-    return ranges | {
-        f"{name}.smoothing": np.ones(artifact.backbone[f"{name}.weight"].shape[1], np.float32) for name in names
-    }
 
 
 def ours(artifact: Artifact, threads: int) -> dict[str, Runs]:
     """The service's engine, in each precision that this processor has."""
     exact = OpenVinoEngine(artifact, threads)
-    engines: dict[str, Runs] = {"ours, float32": exact.run}
+    engines: dict[str, Runs] = {"ours, float32": lambda images: exact.run(images).embeddings}
     if has_bfloat16():
         rounded = OpenVinoEngine(artifact, threads, bfloat16=True)
-        engines["ours, bfloat16"] = rounded.run
-        engines["ours, bfloat16, with token embeddings"] = lambda images: rounded.run(images, tokens=True)
-    small = OpenVinoEngine(artifact, threads, bfloat16=has_bfloat16(), ranges=some_ranges(artifact))
-    return engines | {"ours, int8": small.run}
+        engines[BFLOAT16] = lambda images: rounded.run(images).embeddings
+        engines[f"{BFLOAT16}, with token embeddings"] = lambda images: rounded.run(images, tokens=True).embeddings
+    small = OpenVinoEngine(artifact, threads, bfloat16=has_bfloat16(), ranges=artifact.ranges)
+    return engines | {INT8: lambda images: small.run(images).embeddings}
 
 
 def main() -> None:
@@ -102,34 +102,57 @@ def main() -> None:
     torch.set_num_threads(asked.threads)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        engines: dict[str, Runs] = {PEER: of_timm(torch.float32), "timm, bfloat16": of_timm(torch.bfloat16)}
+        artifact = save_vit_small(folder / "small")
+        engines = {
+            f"timm, {name}": of_timm(artifact, kind)
+            for name, kind in (("float32", torch.float32), ("bfloat16", torch.bfloat16))
+        }
         if asked.compile:
-            engines["timm, bfloat16, torch.compile"] = of_timm(torch.bfloat16, is_compiled=True)
-        if all(find_spec(needed) for needed in ("onnxruntime", "onnx", "onnxscript")):
-            engines |= of_onnx(folder, asked.threads)
-        engines |= ours(save_tiny_artifact(folder / "small", spec=SMALL), asked.threads)
+            engines["timm, float32, torch.compile"] = of_timm(artifact, torch.float32, is_compiled=True)
+            engines["timm, bfloat16, torch.compile"] = of_timm(artifact, torch.bfloat16, is_compiled=True)
+        if missing := [needed for needed in ONNX if not find_spec(needed)]:
+            print(f"ONNX Runtime takes no part: pip install {' '.join(missing)}")
+        else:
+            engines |= of_onnx(artifact, folder, asked.threads)
+        engines |= ours(artifact, asked.threads)
         for batch in asked.batches:
             measure(engines, batch, asked.rounds)
-    for entry in load(STARTER).manifest.engines:
-        print(f"int8 of the starter: {closeness(entry)}")
+        for title, some in (("this model", artifact), ("the starter", load(STARTER))):
+            for entry in some.manifest.engines:
+                print(f"int8 of {title}: {closeness(entry)}")
 
 
 def measure(engines: dict[str, Runs], batch: int, rounds: int) -> None:
-    """Prints a line for each engine."""
-    images = np.random.default_rng(0).integers(0, 256, (batch, 224, 224, 3), np.uint8)
+    """Prints a line for each engine, and rows for ours."""
+    images = np.stack([resized(i) for i in range(batch)])
     seconds: dict[str, list[float]] = {name: [] for name in engines}
-    for run in engines.values():
-        run(images)
+    answers = {name: run(images) for name, run in engines.items()}
     for _ in range(rounds):
         for name, run in engines.items():
             started = time.perf_counter()
             run(images)
             seconds[name].append(time.perf_counter() - started)
-    print(f"batch {batch}: median images/s; ratio to {PEER}, median (lowest–highest) of {rounds} rounds")
+    print(
+        f"batch {batch}: median images/s; ratio to {PEER}, median (lowest–highest) of {rounds} rounds; cosine with it"
+    )
     for name, took in seconds.items():
-        ratios = [peer / own for peer, own in zip(seconds[PEER], took, strict=True)]
-        spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})"
-        print(f"  {name:40}{batch / statistics.median(took):8.1f}   {spread}", flush=True)
+        cosine = float((unit(answers[name]) * unit(answers[PEER])).sum(1).mean())
+        rate = batch / statistics.median(took)
+        print(f"  {name:40}{rate:8.1f}   {spread(ratios(seconds[PEER], took)):22}{cosine:.5f}", flush=True)
+    rates = {name: batch / statistics.median(took) for name, took in seconds.items()}
+    best = max((name for name in engines if not name.startswith("ours")), key=lambda name: rates[name])
+    for name, peer in ((BFLOAT16, PEER), (INT8, PEER), (INT8, best)):
+        if name in engines:
+            print_row(
+                "engines",
+                f"{rates[name]:.1f} images/s, {name.removeprefix('ours, ')}, batch {batch}",
+                f"{peer}, {rates[peer]:.1f}",
+                spread(ratios(seconds[peer], seconds[name])),
+            )
+
+
+def unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 if __name__ == "__main__":

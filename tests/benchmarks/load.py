@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from service.model.artifact import BackboneSpec
+from tests.benchmarks.processes import cpu_seconds
 from tests.conftest import TINY, Service, save_tiny_artifact, start_service
+
+WARM_UP_S = 3.0  # at the beginning of a turn, and not counted
 
 
 @dataclass(frozen=True)
@@ -23,11 +28,13 @@ class Request:
     kind: str = "image/tiff"
     accept: str = "application/json"
     query: str = "outputs=probabilities"
+    is_last: bool = True  #: of its connection
 
-    @property
+    @cached_property
     def bytes(self) -> bytes:
         head = (
-            f"POST /invocations?{self.query} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: {self.kind}\r\n"
+            f"POST /invocations?{self.query} HTTP/1.1\r\nHost: x\r\nContent-Type: {self.kind}\r\n"
+            f"Connection: {'close' if self.is_last else 'keep-alive'}\r\n"
             f"Accept: {self.accept}\r\nContent-Length: {len(self.body)}\r\n\r\n"
         )
         return head.encode() + self.body
@@ -66,21 +73,71 @@ async def ask(service: Service, request: Request, due: float | None = None) -> R
     return Reply(status, str(problem.get("code", "")), began, ended, problem.get("retry_after_s"))
 
 
+async def ask_one_after_another(service: Service, requests: Iterator[Request], end: float) -> list[Reply]:
+    """Until `end`, on one connection, each as soon as the one before is answered; none of them is the last."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port(service))
+    replies = []
+    try:
+        while (began := time.perf_counter()) < end:
+            writer.write(next(requests).bytes)
+            head = (await reader.readuntil(b"\r\n\r\n")).lower()
+            body = await reader.readexactly(int(head.partition(b"content-length:")[2].partition(b"\r")[0]))
+            status = int(head.split()[1])
+            code = "" if status == 200 else str(json.loads(body).get("code"))
+            replies.append(Reply(status, code, began, time.perf_counter()))
+    finally:
+        writer.close()
+    return replies
+
+
 def port(service: Service) -> int:
     return int(service.url.rpartition(":")[2])
 
 
 async def closed_loop(service: Service, requests: Iterator[Request], clients: int, seconds: float) -> list[Reply]:
-    """Clients that each ask again as soon as they are answered."""
+    """Clients that each ask again as soon as they are answered, on a connection each or on many."""
     end = time.perf_counter() + seconds
-    replies = []
+    first = next(requests)
+    requests = itertools.chain([first], requests)
 
-    async def client() -> None:
+    async def client() -> list[Reply]:
+        if not first.is_last:
+            return await ask_one_after_another(service, requests, end)
+        replies = []
         while time.perf_counter() < end:
             replies.append(await ask(service, next(requests)))
+        return replies
 
-    await asyncio.gather(*(client() for _ in range(clients)))
-    return replies
+    return [reply for replies in await asyncio.gather(*(client() for _ in range(clients))) for reply in replies]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What some clients got in a while, after a warm-up, and the processors' time that it took."""
+
+    replies: list[Reply]  #: that ended in that while
+    seconds: float
+    client_cpu_s: float  #: of this process: user and system, all threads
+    service_cpu_s: float  #: of the service and all below it
+
+    @property
+    def rate(self) -> float:
+        """Replies a second."""
+        return len(self.replies) / self.seconds
+
+
+async def turn(service: Service, requests: Iterator[Request], clients: int, seconds: float) -> Turn:
+    """Of a closed loop. Raises SystemExit if a request was refused."""
+    asking = asyncio.create_task(closed_loop(service, requests, clients, WARM_UP_S + seconds))
+    await asyncio.sleep(WARM_UP_S)
+    before = time.perf_counter(), time.process_time(), cpu_seconds(service.process.pid)
+    await asyncio.sleep(seconds)
+    after = time.perf_counter(), time.process_time(), cpu_seconds(service.process.pid)
+    replies = await asking
+    if refused := [reply for reply in replies if reply.status != 200]:
+        raise SystemExit(f"{service.url} answered {refused[0].status} {refused[0].code}: {service.log.read_text()}")
+    took = (end - start for start, end in zip(before, after, strict=True))
+    return Turn([reply for reply in replies if before[0] <= reply.ended < after[0]], *took)
 
 
 @contextlib.contextmanager

@@ -83,7 +83,8 @@ def watched(service: Service) -> Iterator[Memory]:
     """Looks at all decode processes twenty times a second, since those that are killed take their figures with them."""
     seen, ended = Memory(), threading.Event()
     for process in decode_processes(service):
-        (process / "clear_refs").write_text("5")  # proc(5): forget the highest resident size so far
+        with contextlib.suppress(ProcessLookupError, FileNotFoundError):  # it is gone
+            (process / "clear_refs").write_text("5")  # proc(5): forget the highest resident size so far
 
     def look() -> None:
         while not ended.wait(0.05):
@@ -114,12 +115,25 @@ def _look(process: Path, seen: Memory) -> None:
 
 def decode_processes(service: Service) -> list[Path]:
     """Their folders in /proc."""
-    main = service.process.pid
-    children = Path(f"/proc/{main}/task/{main}/children").read_text().split()
-    return [process for process in (Path("/proc") / pid for pid in children) if _is_decode_process(process)]
+    return [process for server in fork_servers(service) for process in _children(server)]
 
 
-def _is_decode_process(process: Path) -> bool:
+def fork_servers(service: Service) -> list[Path]:
+    """One, but while it is replaced."""
+    return _children(Path("/proc") / str(service.process.pid))
+
+
+def _children(process: Path) -> list[Path]:
+    """Of all, those that decode, or that others are forked from which do."""
+    try:
+        children = (process / "task" / process.name / "children").read_text().split()
+    except OSError:
+        return []
+    return [child for child in (Path("/proc") / pid for pid in children) if does_decode(child)]
+
+
+def does_decode(process: Path) -> bool:
+    """By its command; False once it has ended."""
     try:
         return b"service.imagery.decoding.worker" in (process / "cmdline").read_bytes()
     except OSError:

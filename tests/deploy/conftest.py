@@ -126,7 +126,7 @@ def cloud(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AERIAL_STACK"):
         monkeypatch.delenv(name, raising=False)
     boto3.setup_default_session()
-    requests.post(f"{server}/moto-api/reset", timeout=10)
+    requests.post(f"{server}/moto-api/reset", timeout=60)
     yield Cloud(server, environment)
     boto3.DEFAULT_SESSION = None
 

@@ -5,7 +5,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import pytest
 from deploy import registry, resubmission
 from deploy.account import Account
 from deploy.errors import DeployError
-from service import geoparquet
+from service.formats import geoparquet
 from service.model.artifact import Artifact
 from tests.conftest import ROOT
 from tests.deploy.conftest import BUCKET, Deploy
@@ -187,11 +186,11 @@ def test_killed_collecting_goes_on_where_it_was(
         answers.put_json(f"{number:04}.tif", answers.record(number))
     file = tmp_path / "all.parquet"
     command = [sys.executable, "-m", "deploy", "collect", OUT, "--to", str(file)]
+    parts = tmp_path / "all.parquet.parts"
+    platform.before_answers["GET"] = lambda: process.kill() if list(parts.glob("*.parquet")) else None
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) as process:
-        while not list(tmp_path.glob("all.parquet.parts/*.parquet")):
-            assert process.poll() is None
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
+        assert process.wait(300) == -signal.SIGKILL
+    del platform.before_answers["GET"]
     assert not file.exists()
     platform.calls.clear()
     assert deploy("collect", OUT, "--to", file)[0] == 0

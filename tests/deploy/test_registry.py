@@ -92,7 +92,8 @@ def test_the_registry_is_told_the_figures_and_the_card_of_the_starter(account: A
             "Containers": [{"Image": IMAGE, "ModelDataUrl": f"s3://{BUCKET}/models/{starter.sha256}/model.tar.gz"}],
             "SupportedContentTypes": ["image/tiff", "multipart/form-data", "application/json", "application/jsonlines"],
             "SupportedResponseMIMETypes": [
-                *("application/json", "application/jsonlines", "application/x-npy", "application/vnd.apache.parquet"),
+                *("application/json", "application/jsonlines", "application/x-npy"),
+                *("application/geo+json", "application/vnd.apache.parquet", "image/tiff"),
             ],
         },
         "ModelApprovalStatus": "Approved",

@@ -147,7 +147,7 @@ def test_at_a_terminal_it_wants_the_stacks_name(cloud: Cloud, typed: str, code: 
         text=True,
     )
     os.write(ours, f"{typed}\n".encode())
-    said, _ = done.communicate(timeout=60)
+    said, _ = done.communicate(timeout=180)
     os.close(ours)
     os.close(theirs)
     assert done.returncode == code

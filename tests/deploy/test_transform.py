@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy import parts, transforms
+from deploy import parts, repository, transforms
 from deploy.account import STACK, Account
 from deploy.errors import DeployError
 from deploy.registry import ModelPackage
@@ -19,6 +19,7 @@ from service.model.artifact import Artifact
 from tests.conftest import ROOT
 from tests.deploy.conftest import BUCKET, Deploy
 from tests.imagery import geotiff, reflectance
+from tests.sagemaker.hosting import SERVICE, begins_with
 from tests.sagemaker.platform import Platform
 
 TILE = geotiff(reflectance())
@@ -129,9 +130,10 @@ def test_what_could_only_fail_is_told_before_a_job_begins(
 
 
 def test_ctrl_c_leaves_the_job_running_and_it_can_be_attached_to_and_stopped(
-    deploy: Deploy, account: Account, tiny_artifact: Artifact, put: Put
+    deploy: Deploy, account: Account, platform: Platform, tiny_artifact: Artifact, put: Put, tmp_path: Path
 ) -> None:
     put(one=TILE)
+    platform.images[repository.image(account)] = begins_with(tmp_path / "begin", SERVICE)  # or it might be over
     command = [sys.executable, "-m", "deploy", "transform", f"s3://{BUCKET}/tiles/", "--artifact", tiny_artifact.path]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stdout is not None and process.stderr is not None
@@ -143,6 +145,7 @@ def test_ctrl_c_leaves_the_job_running_and_it_can_be_attached_to_and_stopped(
     assert process.returncode == 130
     assert transforms.described(account, job)["TransformJobStatus"] == "InProgress"
     assert deploy("transform", "--stop", job)[0] == 0
+    (tmp_path / "begin").touch()
     code, _, noted = deploy("transform", "--attach", job)
     assert code == 1 and "Stopped" in noted
 

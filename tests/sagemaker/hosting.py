@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from tests.conftest import ROOT
+from tests.ports import HeldPort
 from tests.sagemaker.journal import Stream
-from tests.sagemaker.program import Program, Root, free_port
+from tests.sagemaker.program import Program, Root
 
 MB = 1_000_000
 # Largest bodies, in bytes, by the way in.
@@ -27,6 +28,11 @@ INVOCATION_S = 60.0
 PASSING_IN = ("content-type", "accept", "x-amzn-sagemaker-")
 PASSING_OUT = ("content-type", "x-amzn-sagemaker-custom-attributes")
 SERVICE = (sys.executable, "-m", "service", "serve")  # the image's ENTRYPOINT, with what SageMaker appends
+
+
+def begins_with(file: Path, command: Sequence[str]) -> Sequence[str]:
+    """The command of an image that serves once there is such a file."""
+    return ("/bin/sh", "-c", f'until [ -e "{file}" ]; do sleep 0.05; done; exec "$@"', "sh", *command)
 
 
 class BadModel(Exception):
@@ -78,7 +84,8 @@ class Container:
         """`model`: content of model.tar.gz. `environment`: the model's and the job's, and what reaches the APIs."""
         self.root, self.outstanding = root, 0
         self._lock = threading.Lock()
-        self.port = free_port()
+        self._held = HeldPort()
+        self.port = self._held.number
         if model is not None:
             unpack(model, root.folder / "model")
         placed = {"SAGEMAKER_BIND_TO_PORT": str(self.port), "PYTHONPATH": str(ROOT), **environment}
@@ -94,6 +101,7 @@ class Container:
     def __exit__(self, *_: object) -> None:
         self.program.kill()
         self.program.wait()
+        self._held.close()
 
     @property
     def url(self) -> str:
@@ -136,6 +144,7 @@ class Container:
         """SIGTERM, SIGKILL 30 s later. Exit code, seconds that it took."""
         began = time.monotonic()
         code = self.program.stop(KILL_AFTER_S)
+        self._held.close()
         return code, time.monotonic() - began
 
     def wait(self, seconds: float) -> int:

@@ -95,7 +95,7 @@ class Job(ABC):
         """Ends it without grace, as no user can."""
         self.grace_s = 0
         self.asked_to_stop.set()
-        self.join(30)
+        self.join(60)
 
     @abstractmethod
     def run(self) -> None:

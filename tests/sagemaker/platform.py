@@ -58,6 +58,8 @@ class Platform:
         self.calls: list[Call] = []
         self.images: dict[str, Sequence[str]] = {}  #: commands of images that serve, other than the service
         self.denied: set[str] = set()  #: actions that SimulatePrincipalPolicy denies
+        #: by operation, what is done each time when a call was carried out and is not answered yet
+        self.before_answers: dict[str, Callable[[], object]] = {}
         self._faults: deque[tuple[str, Refused]] = deque()
         self._moto = DomainDispatcherApplication(create_backend_app)
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -90,7 +92,7 @@ class Platform:
         """A training, processing or transform job."""
         return next(job for (_, its), job in self.control.jobs.items() if its == name)
 
-    def wait(self, name: str, seconds: float = 120) -> dict[str, Any]:
+    def wait(self, name: str, seconds: float = 600) -> dict[str, Any]:
         """Until the job has ended, or the endpoint stands still. Returns its record."""
         endpoint = self.control.endpoints.get(name)
         runs = endpoint or self.job(name)
@@ -127,6 +129,7 @@ class Platform:
         self.calls.clear()
         self._faults.clear()
         self.denied.clear()
+        self.before_answers.clear()
         self.images.clear()
         self.control = self._fresh()
 
@@ -152,6 +155,8 @@ class Platform:
         except Refused as refused:
             response = wire.refusal(asked.service, refused)
         told: Iterable[bytes] = (response or self._moto)(environ, start_response)
+        if asked.key != OWN_KEY and asked.operation in self.before_answers:
+            self.before_answers[asked.operation]()
         return told
 
     def _fault(self, asked: wire.Asked) -> None:

@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tarfile
@@ -91,7 +90,7 @@ class Program:
         """The exit code. Raises subprocess.TimeoutExpired."""
         self.process.wait(seconds)
         self.kill()
-        self._log.join(10)
+        self._log.join(60)
         code = self.poll()
         assert code is not None
         return code
@@ -118,9 +117,3 @@ class Program:
         except subprocess.TimeoutExpired:
             self.kill()
             return self.wait()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import tarfile
-import time
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from botocore.exceptions import ClientError
 
 from tests.imagery import geotiff, reflectance
 from tests.sagemaker.conftest import Account
+from tests.waiting import wait_until
 
 TILE = geotiff(reflectance())
 
@@ -85,10 +85,7 @@ def test_deleted_it_is_gone_and_so_are_its_containers(endpoint: Account) -> None
     [container] = endpoint.platform.control.endpoints["live"].variants[0].containers
     sagemaker = endpoint.client("sagemaker")
     sagemaker.delete_endpoint(EndpointName="live")
-    end = time.monotonic() + 30
-    while sagemaker.list_endpoints()["Endpoints"]:
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    wait_until(lambda: not sagemaker.list_endpoints()["Endpoints"])
     assert not container.program.is_running()
     with pytest.raises(ClientError, match="not found"):
         invoke(endpoint)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import threading
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.sagemaker.conftest import Account
+from tests.sagemaker.conftest import DOUBLING, Account
+from tests.sagemaker.hosting import Container, begins_with
+from tests.waiting import wait_until
 
 
 def serve(account: Account, queue: dict[str, Any] | None = None, **variant: Any) -> None:
@@ -27,45 +31,48 @@ def invoke(account: Account, body: bytes) -> bytes:
     return told
 
 
-def begin_a_slow_one(account: Account) -> threading.Thread:
-    thread = threading.Thread(target=invoke, args=(account, b'"sleep"'))
+@contextmanager
+def busy(account: Account) -> Iterator[Container]:
+    """A container that is at work on a request until the end of the context."""
+    thread = threading.Thread(target=invoke, args=(account, b'"wait"'))
     thread.start()
     containers = account.platform.control.endpoints["fleet"].variants[0].containers
-    while not any(one.outstanding for one in containers):
-        time.sleep(0.01)
-    return thread
+    wait_until(lambda: any(one.outstanding for one in containers))
+    [one] = [one for one in containers if one.outstanding]
+    yield one
+    (one.root.folder / "go_on").touch()
+    thread.join()
 
 
 def test_a_busy_instance_is_passed_over(doubling: Account) -> None:
     serve(doubling, InstanceType="ml.g5.xlarge", InitialInstanceCount=2)
-    slow = begin_a_slow_one(doubling)
-    [variant] = doubling.platform.control.endpoints["fleet"].variants
-    [busy] = [one for one in variant.containers if one.outstanding]
-    assert variant.least_busy() is not busy
-    assert invoke(doubling, b"1") == b"2\n"
-    assert busy.outstanding == 1
-    slow.join()
+    with busy(doubling) as one:
+        [variant] = doubling.platform.control.endpoints["fleet"].variants
+        assert variant.least_busy() is not one
+        assert invoke(doubling, b"1") == b"2\n"
+        assert one.outstanding == 1
 
 
 def test_serverless_takes_less_and_fewer_at_once(doubling: Account) -> None:
     serve(doubling, ServerlessConfig={"MemorySizeInMB": 1024, "MaxConcurrency": 1})
     with pytest.raises(ClientError, match="at most 4000000"):
         invoke(doubling, bytes(4_000_001))
-    slow = begin_a_slow_one(doubling)
-    with pytest.raises(ClientError) as refused:
+    with busy(doubling), pytest.raises(ClientError) as refused:
         invoke(doubling, b"1")
     assert refused.value.response["Error"]["Code"] == "ThrottlingException"
-    slow.join()
     assert invoke(doubling, b"1") == b"2\n"
 
 
-def test_capacity_can_be_changed_and_not_while_it_changes(doubling: Account) -> None:
+def test_capacity_can_be_changed_and_not_while_it_changes(doubling: Account, tmp_path: Path) -> None:
     serve(doubling, InstanceType="ml.g5.xlarge", InitialInstanceCount=1)
     sagemaker = doubling.client("sagemaker")
     more = {"VariantName": "all", "DesiredInstanceCount": 2}
+    begin = tmp_path / "begin"
+    doubling.platform.images["doubling"] = begins_with(begin, DOUBLING)
     sagemaker.update_endpoint_weights_and_capacities(EndpointName="fleet", DesiredWeightsAndCapacities=[more])
     with pytest.raises(ClientError, match="Cannot update in-progress endpoint"):
         sagemaker.delete_endpoint(EndpointName="fleet")
+    begin.touch()
     doubling.platform.wait("fleet")
     [variant] = sagemaker.describe_endpoint(EndpointName="fleet")["ProductionVariants"]
     assert (variant["CurrentInstanceCount"], variant["DesiredInstanceCount"]) == (2, 2)
@@ -92,9 +99,6 @@ def test_what_waited_while_there_was_no_instance_is_worked_off_when_there_is_one
         for name, body in (("good", b"21"), ("bad", b'"fail once"'))
     )
     doubling.platform.scale("fleet", 1)
-    end = time.monotonic() + 30
-    while len(doubling.keys("async/output") + doubling.keys("async/failures")) < 2:
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    wait_until(lambda: len(doubling.keys("async/output") + doubling.keys("async/failures")) == 2)
     assert doubling.get(good["OutputLocation"]) == b"42\n"
     assert doubling.get(bad["FailureLocation"]) == b"once"

@@ -6,10 +6,8 @@ import io
 import json
 import shutil
 import signal
-import socket
 import sys
 import tarfile
-import time
 from pathlib import Path
 
 import pytest
@@ -19,23 +17,12 @@ from tests.sagemaker import hosting
 from tests.sagemaker.conftest import DOUBLING, Account, model_tar
 from tests.sagemaker.hosting import BadModel, Container, unpack
 from tests.sagemaker.program import Root
+from tests.waiting import wait_until
 
 
 def contained(account: Account, tmp_path: Path, archive: bytes | None, **environment: str) -> Container:
     log = account.platform.control.cloud.stream("Endpoints/one", "all/i-1")
     return Container(Root(tmp_path / "ml"), archive, {"DECODE_WORKERS": "1", **environment}, log)
-
-
-def test_half_a_body_is_not_waited_for_when_it_is_told_to_end(account: Account, tmp_path: Path, archive: bytes) -> None:
-    with contained(account, tmp_path, archive) as container:
-        container.wait_until_healthy()
-        with socket.create_connection(("127.0.0.1", container.port)) as client:
-            head = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: image/tiff\r\nContent-Length: 1000\r\n\r\n"
-            client.sendall(head + b"half")
-            time.sleep(0.2)
-            code, seconds = container.stop()
-    assert code == 0
-    assert seconds < 25
 
 
 def test_a_broken_model_ends_it_at_once(account: Account, tmp_path: Path, archive: bytes) -> None:
@@ -45,7 +32,7 @@ def test_a_broken_model_ends_it_at_once(account: Account, tmp_path: Path, archiv
             if member.name != "head.safetensors":
                 tar.addfile(member, whole.extractfile(member))
     with contained(account, tmp_path, cut.getvalue()) as container:
-        assert container.wait(20) == 1
+        assert container.wait(120) == 1
 
 
 def test_an_archive_with_a_folder_around_the_model_is_no_model(
@@ -53,7 +40,7 @@ def test_an_archive_with_a_folder_around_the_model_is_no_model(
 ) -> None:
     shutil.copytree(tiny_artifact.path, tmp_path / "packed" / "artifact")
     with contained(account, tmp_path, model_tar(tmp_path / "packed")) as container:
-        assert container.wait(20) == 1
+        assert container.wait(120) == 1
 
 
 @pytest.mark.parametrize("archive", [b"no archive", b""])
@@ -92,6 +79,5 @@ def test_what_does_not_end_when_told_is_killed(
     )
     log = account.platform.control.cloud.stream("Endpoints/one", "all/i-1")
     with Container(Root(tmp_path / "ml"), None, {}, log, (sys.executable, "-c", deaf)) as container:
-        while not log.lines:
-            time.sleep(0.02)
+        wait_until(lambda: log.lines)
         assert container.stop()[0] == 128 + signal.SIGKILL

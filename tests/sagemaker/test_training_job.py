@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.sagemaker.conftest import BUCKET, Account
+from tests.waiting import wait_until
 
 MEETING = """
 import json, os, pathlib, sys
@@ -39,7 +39,7 @@ while step < 25:
     step += 1
     place.with_name("next").write_text(str(step))
     place.with_name("next").replace(place)
-    time.sleep(60 if is_first and step == 10 else 0.05)
+    time.sleep(600 if is_first and step == 10 else 0.05)
 pathlib.Path("/opt/ml/model/step").write_text(str(step))
 """
 
@@ -60,7 +60,7 @@ def start(account: Account, name: str, script: str, hosts: int = 1, **more: Any)
         "InputDataConfig": [{"ChannelName": "code", "DataSource": source}],
         "OutputDataConfig": {"S3OutputPath": account.uri("jobs")},
         "ResourceConfig": {"InstanceType": "ml.g5.xlarge", "InstanceCount": hosts, "VolumeSizeInGB": 1},
-        "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 600},
     }
     account.client("sagemaker").create_training_job(**{**request, **more})
 
@@ -71,10 +71,7 @@ def told(account: Account, name: str) -> dict[str, Any]:
 
 
 def wait_for(account: Account, key: str) -> None:
-    end = time.monotonic() + 30
-    while not account.keys(key):
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    wait_until(lambda: account.keys(key))
 
 
 def test_the_sdk_trains_on_two_hosts_with_torchrun(account: Account, tmp_path: Path) -> None:
@@ -113,7 +110,7 @@ def test_the_sdk_trains_on_two_hosts_with_torchrun(account: Account, tmp_path: P
 
 
 def test_a_spot_job_taken_from_its_instance_goes_on_from_what_was_synchronised(account: Account) -> None:
-    limits = {"MaxRuntimeInSeconds": 60, "MaxWaitTimeInSeconds": 60}
+    limits = {"MaxRuntimeInSeconds": 600, "MaxWaitTimeInSeconds": 600}
     config = {"S3Uri": account.uri("runs/one")}
     spot: dict[str, Any] = {"EnableManagedSpotTraining": True, "StoppingCondition": limits, "CheckpointConfig": config}
     start(account, "spot", COUNTING, **spot)
@@ -137,7 +134,7 @@ def end(*_):
     sys.exit(0)
 signal.signal(signal.SIGTERM, end)
 pathlib.Path("/opt/ml/checkpoints/begun").touch()
-time.sleep(60)
+time.sleep(600)
 """
     start(account, "long", script, CheckpointConfig={"S3Uri": account.uri("runs/long")})
     wait_for(account, "runs/long/begun")
@@ -152,7 +149,7 @@ time.sleep(60)
 
 
 def test_time_that_is_up_stops_it(account: Account) -> None:
-    start(account, "late", "import time; time.sleep(60)", StoppingCondition={"MaxRuntimeInSeconds": 1})
+    start(account, "late", "import time; time.sleep(600)", StoppingCondition={"MaxRuntimeInSeconds": 1})
     account.platform.wait("late")
     job = told(account, "late")
     assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopped", "MaxRuntimeExceeded")
@@ -165,7 +162,7 @@ config = json.loads(pathlib.Path("/opt/ml/input/config/resourceconfig.json").rea
 if config["current_host"] == "algo-2":
     pathlib.Path("/opt/ml/output/failure").write_text("no tile is good")
     sys.exit(3)
-time.sleep(60)
+time.sleep(600)
 """
     start(account, "bad", script, hosts=2)
     account.platform.wait("bad")

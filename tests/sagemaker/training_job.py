@@ -9,9 +9,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.ports import HeldPort
 from tests.sagemaker import jobs
 from tests.sagemaker.jobs import Job, JobFailed
-from tests.sagemaker.program import OPT_ML, Program, free_port
+from tests.sagemaker.program import OPT_ML, Program
 from tests.sagemaker.resources import TRAINING_JOB
 from tests.sagemaker.storage import DownloadFailed
 from tests.sagemaker.synchronisation import Synchronisation
@@ -83,10 +84,10 @@ class TrainingJob(Job):
         self._enter("Downloading")
         count, stamp = self.record["ResourceConfig"]["InstanceCount"], int(time.time() * 1000)
         self.hosts = [Host(index, count, self.name, stamp, self.cloud) for index in range(count)]
-        port = free_port()
+        port = HeldPort()
         try:
             for host in self.hosts:
-                host.furnish(self.record, self.cloud.storage, port)
+                host.furnish(self.record, self.cloud.storage, port.number)
         except DownloadFailed as error:
             raise JobFailed(str(error)) from None
         synchronised: list[Synchronisation] = []
@@ -97,6 +98,7 @@ class TrainingJob(Job):
         finally:
             for one in synchronised:
                 one.close(last=not self._interrupted.is_set())
+            port.close()
             self._log_lines += [line for host in self.hosts for _, line in host.log.lines]
 
     def _watch(self, programs: list[Program]) -> int:

@@ -25,8 +25,7 @@ def batch(tmp_path_factory: pytest.TempPathFactory, tiny_artifact: Artifact) -> 
     running = start_service(tmp_path_factory.mktemp("batch"), tiny_artifact.path, **settings)
     running.wait_until_ready()
     yield running
-    running.process.kill()
-    running.process.wait()
+    running.end()
 
 
 @pytest.mark.parametrize(
@@ -96,6 +95,7 @@ def test_each_line_has_one_line_in_the_answer_whatever_it_holds(batch: Service) 
         f"{batch.url}/invocations",
         content="\n".join([*lines, "no json"]).encode(),
         headers={"Content-Type": "application/jsonlines", "Accept": ""},
+        timeout=60,
     )
     assert response.headers["content-type"] == "application/jsonlines"
     answers = [json.loads(line) for line in response.text.splitlines()]

@@ -126,7 +126,7 @@ def test_options_of_json_lines_are_parameters_of_the_media_type_or_custom_attrib
         "Accept": "application/json",
         "X-Amzn-SageMaker-Custom-Attributes": json.dumps({"outputs": "embedding", "embedding_dtype": "int8"}),
     }
-    by_attributes = httpx.post(f"{service.url}/invocations", content=json.dumps(line), headers=headers)
+    by_attributes = httpx.post(f"{service.url}/invocations", content=json.dumps(line), headers=headers, timeout=60)
     for response in (by_type, by_attributes):
         (said,) = response.json()["predictions"]
         assert "probabilities" not in said

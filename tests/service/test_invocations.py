@@ -40,7 +40,7 @@ def test_a_geotiff_is_answered_with_everything_the_contract_names(service: Servi
     prediction = one(response)
     assert set(prediction) == {
         *("id", "window", "embedding", "probabilities", "groups", "labels", "valid_fraction"),
-        *("crs", "footprint", "radiometry", "warnings"),
+        *("crs", "transform", "footprint", "radiometry", "warnings"),
     }
     assert prediction["id"] == "0"
     assert prediction["window"] == [0, 0, 120, 120]
@@ -73,7 +73,7 @@ def test_options_may_be_parameters_of_the_media_type_or_custom_attributes(servic
         "Content-Type": "image/tiff",
         "X-Amzn-SageMaker-Custom-Attributes": json.dumps({"outputs": "probabilities", "threshold": 0}),
     }
-    by_attributes = httpx.post(f"{service.url}/invocations", content=TILE, headers=headers)
+    by_attributes = httpx.post(f"{service.url}/invocations", content=TILE, headers=headers, timeout=60)
     assert one(by_type) == one(by_attributes)
     assert "embedding" not in one(by_type)
     assert set(one(by_type)["labels"]) == {"field", "town", "Water (any)"}
@@ -132,7 +132,7 @@ def test_band_files_in_a_form_are_one_tile(service: Service) -> None:
         ("file", (f"S2A_1_2_{band}.tif", geotiff(values[i : i + 1]), "image/tiff"))
         for i, band in enumerate(("B04", "B03", "B02"))
     ]
-    response = httpx.post(f"{service.url}/invocations", files=files)
+    response = httpx.post(f"{service.url}/invocations", files=files, timeout=60)
     assert one(response)["id"] == "S2A_1_2"
     assert np.allclose(one(response)["embedding"], one(service.post(TILE))["embedding"], atol=1e-4)
 
@@ -143,19 +143,19 @@ def test_of_several_tiles_each_is_judged_alone(service: Service) -> None:
         ("b", ("bad.tif", TILE[:500], "image/tiff")),
         ("c", ("scene.tif", geotiff(reflectance(side=240)), "image/tiff")),
     ]
-    response = httpx.post(f"{service.url}/invocations", files=files)
+    response = httpx.post(f"{service.url}/invocations", files=files, timeout=60)
     assert response.status_code == 200
     good, bad, *scene = response.json()["predictions"]
     assert good["id"] == "good"
     assert bad == {"id": "bad", "error": {"code": "truncated", "detail": bad["error"]["detail"]}}
     assert [p["id"] for p in scene] == ["scene"] * 4
-    as_npy = httpx.post(f"{service.url}/invocations", files=files, headers={"Accept": "application/x-npy"})
+    as_npy = httpx.post(f"{service.url}/invocations", files=files, headers={"Accept": "application/x-npy"}, timeout=60)
     assert problem(as_npy)["code"] == "truncated"
 
 
 def test_if_every_tile_is_refused_the_first_reason_is_the_answer(service: Service) -> None:
     files = [("a", ("one.tif", b"", "image/tiff")), ("b", ("two.tif", TILE[:500], "image/tiff"))]
-    said = problem(httpx.post(f"{service.url}/invocations", files=files))
+    said = problem(httpx.post(f"{service.url}/invocations", files=files, timeout=60))
     assert (said["status"], said["code"]) == (400, "empty_body")
     assert [(e["id"], e["code"]) for e in said["errors"]] == [("one", "empty_body"), ("two", "truncated")]
 
@@ -195,12 +195,10 @@ def test_what_is_asked_for_in_a_wrong_way_is_refused(service: Service) -> None:
     assert problem(service.post(TILE, require_geo="1", kind="image/tiff;require_geo=0"))["code"] == "bad_option"
     bare = geotiff(reflectance(), crs=None, transform=None)
     assert problem(service.post(bare, require_geo="true"))["code"] == "no_georeference"
-    form = httpx.post(
-        f"{service.url}/invocations", content=b"nothing", headers={"Content-Type": "multipart/form-data; boundary=x"}
-    )
+    form = service.post(b"nothing", kind="multipart/form-data; boundary=x")
     assert problem(form)["status"] == 400
-    assert problem(httpx.get(f"{service.url}/invocations"))["code"] == "method_not_allowed"
-    assert problem(httpx.get(f"{service.url}/nowhere"))["code"] == "not_found"
+    assert problem(service.get("/invocations"))["code"] == "method_not_allowed"
+    assert problem(service.get("/nowhere"))["code"] == "not_found"
 
 
 def test_other_accepts_are_negotiated(service: Service) -> None:
@@ -214,21 +212,23 @@ def test_a_body_over_the_limit_is_refused_announced_or_not(service: Service) -> 
     large = bytes(26_000_000)
     assert problem(service.post(large))["code"] == "body_too_large"
     chunked = (large[i : i + 1_000_000] for i in range(0, len(large), 1_000_000))
-    response = httpx.post(f"{service.url}/invocations", content=chunked, headers={"Content-Type": "image/tiff"})
+    response = httpx.post(
+        f"{service.url}/invocations", content=chunked, headers={"Content-Type": "image/tiff"}, timeout=60
+    )
     assert problem(response)["code"] == "body_too_large"
     assert one(service.post(TILE))["id"] == "0"
 
 
 def test_what_sagemaker_asks_for_is_answered(service: Service) -> None:
-    ping = httpx.get(f"{service.url}/ping")
+    ping = service.get("/ping")
     assert (ping.status_code, ping.content) == (200, b"")
-    parameters = httpx.get(f"{service.url}/execution-parameters").json()
+    parameters = service.get("/execution-parameters").json()
     assert parameters == {"MaxConcurrentTransforms": 16, "BatchStrategy": "SINGLE_RECORD", "MaxPayloadInMB": 6}
 
 
 def test_metrics_count_what_happened(service: Service) -> None:
     def count(line: str) -> float:
-        text = httpx.get(f"{service.url}/metrics").text
+        text = service.get("/metrics").text
         return next((float(row.split()[-1]) for row in text.splitlines() if row.startswith(line)), 0.0)
 
     names = ('aerial_requests_total{code="ok"}', "aerial_patches_total", 'aerial_requests_total{code="truncated"}')
@@ -239,22 +239,24 @@ def test_metrics_count_what_happened(service: Service) -> None:
 
 
 def test_the_model_card_says_what_is_served(service: Service, tiny_artifact: Artifact) -> None:
-    card = httpx.get(f"{service.url}/model").json()
-    assert card["sha256"] == tiny_artifact.sha256
-    assert card["engine"] == choose(tiny_artifact, 1, "openvino-fp32")[0].name
-    assert [label["name"] for label in card["labels"]] == ["field", "town", "lake", "sea", "desert"]
+    card = service.get("/model").json()
+    assert card["properties"]["aerial:sha256"] == tiny_artifact.sha256
+    assert card["properties"]["aerial:engine"] == choose(tiny_artifact, 1, "openvino-fp32")[0].name
+    assert card["properties"]["aerial:manifest"] == tiny_artifact.manifest.model_dump(mode="json")
 
 
 def test_the_openapi_names_every_media_type_option_and_error_code(service: Service) -> None:
     from service.errors import STATUS
     from service.options import Options
 
-    operation = httpx.get(f"{service.url}/openapi.json").json()["paths"]["/invocations"]["post"]
+    operation = service.get("/openapi.json").json()["paths"]["/invocations"]["post"]
     bodies = {"image/tiff", "multipart/form-data", "application/json", "application/jsonlines"}
     assert bodies <= set(operation["requestBody"]["content"])
     assert {p["name"] for p in operation["parameters"]} == set(Options.model_fields)
-    answers = {"application/json", "application/jsonlines", "application/x-npy", "application/vnd.apache.parquet"}
-    assert answers == set(operation["responses"]["200"]["content"])
+    assert set(operation["responses"]["200"]["content"]) == {
+        *("application/json", "application/jsonlines", "application/x-npy"),
+        *("application/geo+json", "application/vnd.apache.parquet", "image/tiff"),
+    }
     for code, status in STATUS.items():
         assert code in operation["responses"][str(status)]["description"]
-    assert httpx.get(f"{service.url}/docs").status_code == 200
+    assert service.get("/docs").status_code == 200

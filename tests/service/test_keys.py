@@ -23,8 +23,7 @@ def locked(tmp_path_factory: pytest.TempPathFactory, tiny_artifact: Artifact) ->
     running = start_service(tmp_path_factory.mktemp("service"), tiny_artifact.path, API_KEYS=" , ".join(KEYS))
     running.wait_until_ready()
     yield running
-    running.process.kill()
-    running.process.wait()
+    running.end()
 
 
 def post(service: Service, headers: dict[str, str]) -> httpx.Response:
@@ -71,14 +70,14 @@ def test_a_key_is_asked_for_before_the_body_is_read(locked: Service) -> None:
 
 def test_only_what_platforms_and_browsers_ask_for_needs_no_key(locked: Service) -> None:
     for path in OPEN_PATHS - {"/"}:
-        assert httpx.get(f"{locked.url}{path}").status_code == 200
+        assert locked.get(path).status_code == 200
     for path in ("/metrics", "/model", "/nowhere", "/ping/", "//ping", "/docs/oauth2-redirect"):
-        assert httpx.get(f"{locked.url}{path}").status_code == 401
-        assert httpx.get(f"{locked.url}{path}", headers={"X-API-Key": KEYS[1]}).status_code != 401
+        assert locked.get(path).status_code == 401
+        assert locked.get(path, headers={"X-API-Key": KEYS[1]}).status_code != 401
 
 
 def test_the_openapi_tells_clients_of_keys_where_they_are_needed(locked: Service, service: Service) -> None:
-    said, open_to_all = (httpx.get(f"{one.url}/openapi.json").json() for one in (locked, service))
+    said, open_to_all = (one.get("/openapi.json").json() for one in (locked, service))
     schemes = said["components"]["securitySchemes"]
     assert {(scheme["type"], scheme.get("scheme"), scheme.get("name")) for scheme in schemes.values()} == {
         ("http", "bearer", None),

@@ -4,7 +4,6 @@ import json
 import logging
 import socket
 
-import httpx
 import pytest
 
 from service import logs
@@ -67,7 +66,7 @@ def test_a_running_service_writes_no_control_character_whatever_it_is_sent(start
         with socket.create_connection((host, int(port)), timeout=30) as client:
             client.sendall(said)
             client.recv(65536)
-    httpx.get(f"{service.url}/%1b[31m%0aERROR")
+    service.get("/%1b[31m%0aERROR")
     service.post(b"", kind="image/tiff; a=\x1f", **{"\x1b[31m": "\n"})
     form_body = b'--x\r\nContent-Disposition: form-data; name="a"; filename="\x1b[2J\x9b.tif"\r\n\r\nII\r\n--x--\r\n'
     service.post(form_body, kind="multipart/form-data; boundary=x")

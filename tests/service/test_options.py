@@ -26,10 +26,12 @@ def test_the_same_option_may_come_in_three_ways() -> None:
 
 
 def test_values_are_typed() -> None:
-    options = parse([("boa_offset", "-1000"), ("scale", "0.5"), ("top_k", "3"), ("require_geo", "true")], {}, None)
+    options = parse(
+        [("boa_offset", "-1000"), ("scale", "0.5"), ("top_k", "3"), ("require_geo", "true"), ("stride", "60")], {}, None
+    )
     reading = options.for_reading(Limits(max_pixels=10))
     assert (reading.boa_offset, reading.scale, reading.require_geo, reading.limits.max_pixels) == (-1000, 0.5, True, 10)
-    assert options.top_k == 3
+    assert (options.top_k, reading.stride) == (3, 60)
     assert parse([], {}, '{"boa_offset": 0}').for_reading(10).boa_offset == 0
     assert parse([], {}, None).for_reading(10).boa_offset is None
 
@@ -48,6 +50,8 @@ def test_values_are_typed() -> None:
         ("threshold", "1.5"),
         ("bands", "B04,,B02"),
         ("require_geo", "perhaps"),
+        ("stride", "0"),
+        ("stride", "1.5"),
     ],
 )
 def test_an_option_that_does_not_exist_or_fit_is_named(name: str, value: str) -> None:

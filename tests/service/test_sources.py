@@ -52,8 +52,7 @@ def in_s3(tmp_path_factory: pytest.TempPathFactory, tiny_artifact: Artifact) -> 
         s3.put_object(Bucket="tiles", Key=key, Body=content)
     running.wait_until_ready()
     yield running
-    running.process.kill()
-    running.process.wait()
+    running.end()
     server.stop()
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service import geoparquet
+from service.formats import geoparquet
 from training.predictions import evaluate, known
 from training.run import main
 from training.stores.store import Store

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from service.model import artifact as artifacts
 from service.model.artifact import Artifact, load
 from tests.conftest import ROOT
 from tests.training.conftest import TINY
+from tests.waiting import wait_until
 from training import gate
 from training import run as command
 from training.stores.store import Store
@@ -155,11 +155,8 @@ def test_killed_with_minus_9_between_and_within_its_stages_it_ends_as_an_unbroke
     asked = arguments(run, served, tiles, mosaics, "--checkpoint-minutes", "0.02")
     for sign in ("checkpoints/step_*.safetensors", "probe/probe.json"):
         process = subprocess.Popen([sys.executable, str(ROOT / "training/run.py"), *asked])
-        end = time.monotonic() + 120
-        while not list(run.glob(sign)):
-            assert process.poll() is None
-            assert time.monotonic() < end
-            time.sleep(0.002)
+        wait_until(lambda sign=sign, process=process: process.poll() is not None or any(run.glob(sign)))
+        assert process.poll() is None
         process.send_signal(signal.SIGKILL)
         process.wait()
         assert not served.exists()

@@ -11,22 +11,20 @@ class QueueFull(RuntimeError):
 
 
 class Places:
-    """`count` places, of which some tiles leave one to the others, and `queue` tiles that may wait for one."""
+    """`count` places, `count_for_nice` for tiles that give way, and `queue` tiles that may wait for one."""
 
-    def __init__(self, count: int, queue: int) -> None:
-        self._all, self._but_one = asyncio.Semaphore(count), asyncio.Semaphore(max(1, count - 1))
+    def __init__(self, count: int, count_for_nice: int, queue: int) -> None:
+        self._places, self._nice_places = asyncio.Semaphore(count), asyncio.Semaphore(count_for_nice)
         self._most, self._taken_or_waiting = count + queue, 0
 
-    async def take(self, *, leaves_one: bool) -> AsyncExitStack:
+    async def take(self, *, gives_way: bool) -> AsyncExitStack:
         """A place in turn; closing what is returned gives it back. Raises QueueFull."""
         if self._taken_or_waiting >= self._most:
             raise QueueFull
         async with AsyncExitStack() as held:
             self._taken_or_waiting += 1
             held.callback(self._leave)
-            if leaves_one:
-                await held.enter_async_context(self._but_one)
-            await held.enter_async_context(self._all)
+            await held.enter_async_context(self._nice_places if gives_way else self._places)
             return held.pop_all()
 
     def _leave(self) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.imagery.decoding import frames
+from service.imagery.decoding.fork_server import ForkServer
 from service.imagery.decoding.headers import HeaderWalk
 from service.imagery.decoding.places import Places
 from service.imagery.decoding.process import DecodeProcess, Frame
@@ -26,6 +27,7 @@ from service.imagery.tiff.limits import Limits
 from service.pace import Pace
 
 LARGE_BYTES = 8 * 2**20  # decoded: 0.2 to 0.4 s, by the codec, where a patch takes 3 ms
+NICENESS = 5  # a third of the processor's time beside one that is not nice: sched(7)
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,11 @@ class DecodePool:
 
     A process that hangs or dies is replaced. One more than `workers` is kept, so that the next tile need not wait
     until another has started. A tile is given `timeout_s` seconds, a process `memory_mb` MiB of address space.
-    Tiles that decode to more than LARGE_BYTES, or that are told to give way, leave one place to the others.
+    Tiles that decode to more than LARGE_BYTES, or that are told to give way, have processes of their own, one less, and
+    nice(2), lest the others wait.
 
-    `scene` is a file too large to send: each process maps it, and windows of it can be decoded too.
+    `scene` are the files of a tile too large to send, each with its band, or None for one with all bands: the
+    processes map them, and windows of that tile can be decoded too.
     """
 
     def __init__(
@@ -59,7 +63,7 @@ class DecodePool:
         timeout_s: float,
         memory_mb: int,
         queue: int = 1024,
-        scene: Path | None = None,
+        scene: Sequence[tuple[Path, str | None]] = (),
     ) -> None:
         self._spec, self._image_size, self._timeout_s = spec, image_size, timeout_s
         config = json.dumps(
@@ -68,30 +72,35 @@ class DecodePool:
                 "image_size": image_size,
                 "memory_mb": memory_mb,
                 "timeout_s": timeout_s,
-                "scene": str(scene) if scene else None,
+                "scene": [(str(file), band) for file, band in scene],
             }
         )
+        for_nice = max(1, workers - 1)
         self._workers, self.pace = workers, Pace()
-        self._kept = Processes(workers + 1, config)
-        self._places, self._walk = Places(workers, queue), HeaderWalk(spec.bands)
+        self._server = ForkServer(config)
+        self._kept = Processes(self._server, workers + 1)
+        self._kept_nice = Processes(self._server, for_nice, NICENESS)
+        self._places, self._walk = Places(workers, for_nice, queue), HeaderWalk(spec.bands)
         self._exchanges: set[asyncio.Task[Tile]] = set()
 
     async def start(self) -> None:
         """Starts all processes and waits until each is ready. Raises PoolBroken."""
-        await self._kept.start()
+        await asyncio.gather(self._kept.start(), self._kept_nice.start())
 
     @property
     def processes(self) -> list[int]:
         """Process ids of those that are ready or decode, for whoever watches them."""
-        return self._kept.ids
+        return sorted([*self._kept.ids, *self._kept_nice.ids])
 
     def raise_if_broken(self) -> None:
         """Raises PoolBroken once a replacement could not be started, or the pool is closed."""
         self._kept.raise_if_broken()
+        self._kept_nice.raise_if_broken()
 
     async def close(self) -> None:
         """Ends all processes; whoever waits for one, or asks from now on, gets PoolBroken."""
-        await self._kept.close()
+        await asyncio.gather(self._kept.close(), self._kept_nice.close())
+        await self._server.close()
         await asyncio.gather(*self._exchanges, return_exceptions=True)
 
     async def headers(self, files: Sequence[TileFile], limits: Limits) -> list[Header]:
@@ -115,19 +124,20 @@ class DecodePool:
         cancelled ends no process: a tile that waits is dropped, one that is being decoded is decoded to its end.
         """
         decoded_bytes = sum(about.decoded_bytes for about in headers)
-        leaves_a_place = gives_way or decoded_bytes > LARGE_BYTES
-        return await self._ask(*frames.request(files, options), leaves_a_place=leaves_a_place)
+        gives_way |= decoded_bytes > LARGE_BYTES
+        return await self._ask(*frames.request(files, options), gives_way=gives_way)
 
     async def decode_window(self, window: tuple[int, int, int, int], options: ReadOptions) -> Tile:
         """The patches of a window (column, row, width, height) of the pool's scene (see `scene.read_window`).
 
         Raises what `decode` does, and bad_option for a window that lies outside the scene.
         """
-        return await self._ask(*frames.request([], replace(options, window=window)), leaves_a_place=False)
+        return await self._ask(*frames.request([], replace(options, window=window)), gives_way=False)
 
-    async def _ask(self, head: dict[str, Any], blobs: Sequence[frames.Bytes], *, leaves_a_place: bool) -> Tile:
-        place = await self._places.take(leaves_one=leaves_a_place)
-        exchange = asyncio.create_task(self._exchange(head, blobs, place))
+    async def _ask(self, head: dict[str, Any], blobs: Sequence[frames.Bytes], *, gives_way: bool) -> Tile:
+        place = await self._places.take(gives_way=gives_way)
+        kept = self._kept_nice if gives_way else self._kept
+        exchange = asyncio.create_task(self._exchange(head, blobs, kept, place))
         self._exchanges.add(exchange)
         exchange.add_done_callback(self._forget)
         return await asyncio.shield(exchange)
@@ -137,15 +147,17 @@ class DecodePool:
         if not exchange.cancelled():
             exchange.exception()  # asyncio complains of one that nobody looked at, and a caller may have gone
 
-    async def _exchange(self, head: dict[str, Any], blobs: Sequence[frames.Bytes], place: AsyncExitStack) -> Tile:
+    async def _exchange(
+        self, head: dict[str, Any], blobs: Sequence[frames.Bytes], kept: Processes, place: AsyncExitStack
+    ) -> Tile:
         """What a process says to a request, whose place it gives back."""
         began = time.perf_counter()
         async with place:
             answer = None
             while answer is None:  # that a process died idle is no fault of the tile
-                process = await self._kept.take()
+                process = await kept.take()
                 answer = await self._answer(process, head, blobs)
-            self._kept.give_back(process)
+            kept.give_back(process)
         tile = self._tile(*answer)
         self.pace.add(len(tile.facts), time.perf_counter() - began)
         return tile

@@ -6,82 +6,88 @@ import asyncio
 import json
 import os
 import signal
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from service.imagery.decoding import frames
+from service.imagery.decoding.fork_server import START_TIMEOUT_S, ForkServer, PoolBroken
 
-START_TIMEOUT_S = 60.0  # importing GDAL from a cold disk
 BUFFER_BYTES = 2**20  # of an answer; asyncio's own 64 KiB pause the pipe three times a patch
 
 Frame = tuple[dict[str, Any], list[bytes]]
 
 
-class PoolBroken(RuntimeError):
-    """A decode process that ended cannot be replaced."""
+class _Answers(asyncio.StreamReader):
+    """What a process writes; all descriptors of a process are closed when it ends, however it ends."""
+
+    def __init__(self) -> None:
+        super().__init__(BUFFER_BYTES)
+        self.ended = asyncio.Event()
+
+    def feed_eof(self) -> None:
+        super().feed_eof()
+        self.ended.set()
 
 
 class DecodeProcess:
     """A process that runs `service.imagery.decoding.worker`."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stdin is not None and process.stdout is not None  # asked for as pipes
-        self._process, self._requests, self._answers = process, process.stdin, process.stdout
+    def __init__(self, pid: int, to_it: int, from_it: int) -> None:
+        self.pid = pid  #: its id
+        self._to_it, self._from_it = open(to_it, "wb", 0), open(from_it, "rb", 0)  # noqa: SIM115 - the pipes close them
+        self._answers = _Answers()
 
     @classmethod
-    async def start(cls, config: str) -> DecodeProcess:
+    async def start(cls, server: ForkServer, niceness: int) -> DecodeProcess:
         """A process that is ready. Raises PoolBroken."""
-        # Its environment is made from nothing: a decoder has no use for credentials.
-        environment = {
-            "PATH": os.environ.get("PATH", os.defpath),
-            "PYTHONPATH": str(Path(__file__).parents[3]),
-            "OPENBLAS_NUM_THREADS": "1",  # a thread's stack counts towards the memory limit
-        }
+        its_requests, to_it = os.pipe()
+        from_it, its_answers = os.pipe()
         try:
-            process = cls(
-                await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-m", "service.imagery.decoding.worker", config),
-                    stdin=asyncio.subprocess.PIPE,
-                    stdout=asyncio.subprocess.PIPE,
-                    env=environment,
-                    limit=BUFFER_BYTES,
-                )
-            )
-        except OSError as error:
-            raise PoolBroken(f"a decode process could not be started: {error}") from None
+            pid = await server.fork(its_requests, its_answers, niceness)
+        except BaseException:
+            os.close(to_it)
+            os.close(from_it)
+            raise
+        finally:
+            os.close(its_requests)
+            os.close(its_answers)
+        process = cls(pid, to_it, from_it)
+        await process._connect()
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
                 await process._read_frame()
         except BaseException as error:
             process.kill()
-            await process.ended()
             if isinstance(error, (OSError, asyncio.IncompleteReadError, ValueError)):
                 raise PoolBroken("a decode process could not be started") from None
             raise
         return process
 
-    @property
-    def pid(self) -> int:
-        """Its id."""
-        return self._process.pid
+    async def _connect(self) -> None:
+        loop = asyncio.get_running_loop()
+        reading = asyncio.StreamReaderProtocol(self._answers)
+        self._reading, _ = await loop.connect_read_pipe(lambda: reading, self._from_it)
+        writing = asyncio.StreamReaderProtocol(asyncio.StreamReader())  # knows when to pause whoever writes
+        writing_to, _ = await loop.connect_write_pipe(lambda: writing, self._to_it)
+        self._requests = asyncio.StreamWriter(writing_to, writing, None, loop)
 
     @property
     def is_alive(self) -> bool:
-        """False once it is known to have ended; its pipe tells that before its exit status is collected."""
-        return self._process.returncode is None and not self._answers.at_eof()
+        """False once it is known to have ended."""
+        return not self._answers.ended.is_set()
 
     async def ended(self) -> None:
         """Returns when it has."""
-        await self._process.wait()
+        await self._answers.ended.wait()
 
     def kill(self) -> None:
         """At once; a process that hangs in a decoder listens to nothing else."""
-        if self._process.returncode is None:
+        if not self._reading.is_closing():  # else it has ended, and its id may mean another
             with suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)  # Popen.kill may collect the exit status that asyncio waits for
+                os.kill(self.pid, signal.SIGKILL)
+            self._requests.transport.abort()
+            self._reading.close()
 
     async def ask(self, head: dict[str, Any], blobs: Sequence[frames.Bytes]) -> Frame | None:
         """The frame that answers a frame, or None if the process had ended before it read any of it.

@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from service.imagery.decoding.process import DecodeProcess, PoolBroken
+from service.imagery.decoding.fork_server import ForkServer, PoolBroken
+from service.imagery.decoding.process import DecodeProcess
 
 PAUSES_S = (0.5, 2.0, 5.0)  # before a replacement is tried again: memory may be short for a while
 log = logging.getLogger("service")
 
 
 class Processes:
-    """`count` of them, of which each is taken by one tile at a time."""
+    """`count` of them, of which each is taken by one tile at a time; `niceness` is that of nice(2)."""
 
-    def __init__(self, count: int, config: str) -> None:
-        self._count, self._config = count, config
+    def __init__(self, server: ForkServer, count: int, niceness: int = 0) -> None:
+        self._server, self._count, self._niceness = server, count, niceness
         # The last one used comes first: it is still in the processor's caches, and the spare stays small.
         self._idle: asyncio.LifoQueue[DecodeProcess | PoolBroken] = asyncio.LifoQueue()
         self._ready: set[DecodeProcess] = set()
@@ -32,7 +33,7 @@ class Processes:
     async def _keep(self, ready: asyncio.Event) -> None:
         """Has one process ready, and another one as soon as it ends."""
         try:
-            process = await DecodeProcess.start(self._config)
+            process = await DecodeProcess.start(self._server, self._niceness)
             while True:
                 self._ready.add(process)
                 self._idle.put_nowait(process)
@@ -42,7 +43,6 @@ class Processes:
                 finally:
                     self._ready.discard(process)
                     process.kill()
-                    await process.ended()
                 process = await self._another()
         except PoolBroken as error:
             self._break(error)
@@ -54,11 +54,11 @@ class Processes:
     async def _another(self) -> DecodeProcess:
         for pause_s in PAUSES_S:
             try:
-                return await DecodeProcess.start(self._config)
+                return await DecodeProcess.start(self._server, self._niceness)
             except PoolBroken as error:
                 log.warning("%s; trying again in %g s", error, pause_s)
                 await asyncio.sleep(pause_s)
-        return await DecodeProcess.start(self._config)
+        return await DecodeProcess.start(self._server, self._niceness)
 
     def _break(self, error: PoolBroken) -> None:
         self._broken = error

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
+from rasterio.warp import transform
 
 from service.imagery.errors import ImageryError
 from service.imagery.patches import InputSpec, ReadOptions, TileFile
@@ -66,6 +67,11 @@ def warm(image_size: int) -> None:
     for name, module in list(sys.modules.items()):  # a fault of ours is told with its source
         if name.startswith(("service.", "__main__")) and getattr(module, "__file__", None):
             linecache.getlines(str(module.__file__))
+
+
+def reopen() -> None:
+    """PROJ's database, which a forked process does not take over; with a system that is in none of its caches."""
+    transform("EPSG:32734", "EPSG:4326", [5e5], [5e6])
 
 
 def _ramp() -> NDArray[np.uint16]:

@@ -1,7 +1,8 @@
-"""A decode process: reads tiles from its standard input, writes patches to its standard output.
+"""A decode process: reads tiles from one pipe, writes patches to another.
 
-Started by `service.imagery.decoding.pool`, which kills it when it takes too long. It imports no torch, knows no
-model, opens nothing once it is ready, and lives as long as its standard input.
+Run as a program it is the fork server: it warms up, and forks decode processes as the service asks for them. Such a
+process imports no torch, knows no model, opens nothing once it is ready, and lives as long as its requests; the service
+kills it when it takes too long.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sys
 import traceback
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,9 +21,9 @@ from typing import Any, BinaryIO
 import numpy as np
 import rasterio
 
-from service.imagery.decoding import frames, sandbox, warming
+from service.imagery.decoding import forks, frames, sandbox, warming
 from service.imagery.errors import ImageryError
-from service.imagery.patches import InputSpec
+from service.imagery.patches import InputSpec, TileFile
 from service.imagery.reader import read_tile
 from service.imagery.resize import resize
 from service.imagery.scene import read_window
@@ -34,7 +37,7 @@ class Reading:
 
     spec: InputSpec
     image_size: int
-    scene: memoryview | None  #: a file of which windows can be asked for
+    scene: Sequence[TileFile]  #: of which windows can be asked for
 
 
 def answer(head: dict[str, Any], blobs: list[bytes], reading: Reading) -> bytes:
@@ -67,29 +70,39 @@ def _read_frame(requests: BinaryIO, answers: BinaryIO) -> tuple[dict[str, Any], 
 
 
 def main() -> None:
-    """Serves frames until standard input ends. The first argument is the configuration as JSON."""
+    """Forks decode processes until standard input, a socket, ends. The first argument is the configuration as JSON."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service ends its workers, a terminal does not
     config = json.loads(sys.argv[1])
     reading = Reading(
         spec=InputSpec(**{**config["spec"], "bands": tuple(config["spec"]["bands"])}),
         image_size=config["image_size"],
-        scene=mapped(Path(config["scene"])) if config["scene"] else None,
+        scene=[TileFile(mapped(Path(file)), band) for file, band in config["scene"]],
     )
     # Before it warms up: that there is too little memory to begin with is told now, not by every tile.
-    sandbox.limit_memory(config["memory_mb"] * 2**20 + len(reading.scene or b""))
-    requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    sandbox.limit_memory(config["memory_mb"] * 2**20 + sum(len(file.data) for file in reading.scene))
     with rasterio.Env(**GDAL_OPTIONS):  # entered once: GDAL is set up and taken down with the outermost
         warming.warm(config["image_size"])
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 1)  # a stray print of a library must not break a frame
-        os.dup2(nowhere, 2)  # nor may a file write to the log; until here it told why a start failed
-        sandbox.close()
-        answers.write(frames.pack({"ready": True}))
+        nowhere = os.open(os.devnull, os.O_RDWR)
+
+        def decode(requests: int, answers: int) -> None:
+            os.dup2(nowhere, 0)  # the server's socket was there
+            warming.reopen()
+            os.dup2(nowhere, 1)  # a stray print of a library is nobody's
+            os.dup2(nowhere, 2)  # nor may a file write to the log; until here it told why a start failed
+            sandbox.close()
+            with open(requests, "rb") as asking, open(answers, "wb") as answering:
+                _answer_all(asking, answering, reading, config["timeout_s"])
+
+        forks.serve(socket.socket(fileno=0), decode)
+
+
+def _answer_all(requests: BinaryIO, answers: BinaryIO, reading: Reading, timeout_s: float) -> None:
+    answers.write(frames.pack({"ready": True}))
+    answers.flush()
+    while (frame := _read_frame(requests, answers)) is not None:
+        sandbox.allow_cpu(timeout_s)
+        answers.write(answer(*frame, reading))
         answers.flush()
-        while (frame := _read_frame(requests, answers)) is not None:
-            sandbox.allow_cpu(config["timeout_s"])
-            answers.write(answer(*frame, reading))
-            answers.flush()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""An image that serves: doubles JSON numbers, one a line. It fails or dawdles where a body says so."""
+"""An image that serves: doubles JSON numbers, one a line. It fails, dawdles or waits where a body says so."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 seen: set[bytes] = set()
 
@@ -21,6 +22,8 @@ class Doubling(BaseHTTPRequestHandler):
         seen.add(body)
         if b"sleep" in body:
             time.sleep(2)
+        while b"wait" in body and not Path("go_on").exists():
+            time.sleep(0.01)
         self.tell(500, b"once") if b"fail once" in body and first else self.tell(200, doubled(body))
 
     def tell(self, status: int, body: bytes) -> None:

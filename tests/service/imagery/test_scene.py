@@ -17,9 +17,9 @@ SCENE = reflectance(600)
 SCENE[:, 100:130, 200:330] = 0
 
 
-def save(folder: Path, **options: object) -> memoryview:
+def save(folder: Path, **options: object) -> list[TileFile]:
     (folder / "scene.tif").write_bytes(geotiff(SCENE, nodata=0, **options))
-    return mapped(folder / "scene.tif")
+    return [TileFile(mapped(folder / "scene.tif"))]
 
 
 def cropped(column: int, row: int, width: int, height: int, **options: object) -> list[Patch]:
@@ -48,7 +48,7 @@ def test_a_window_gives_the_patches_of_a_file_with_its_pixels_alone(
 def test_rows_of_windows_are_the_patches_of_the_whole(tmp_path: Path) -> None:
     scene = save(tmp_path)
     rows = [read_window(scene, RGB, ReadOptions(window=(0, row, 600, 120))) for row in range(0, 600, 120)]
-    whole = read_tile([TileFile(bytes(scene))], RGB, ReadOptions())
+    whole = read_tile([TileFile(bytes(scene[0].data))], RGB, ReadOptions())
     for one, other in zip([patch for row in rows for patch in row], whole, strict=True):
         assert np.array_equal(one.pixels, other.pixels)
         assert one.facts == other.facts

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,10 +16,11 @@ from tests.deploy.conftest import BUCKET
 from tests.imagery import eurosat_like
 from tests.sagemaker.platform import Platform
 from tests.training.jobs.conftest import MACHINE, TINIEST, Say, name_of, objects
+from tests.waiting import wait_until
 from training import run as command
 
 pytestmark = pytest.mark.usefixtures("stores")
-SAVING = ("--checkpoint-minutes", "0.02")  # often enough to be interrupted after one
+SAVING = ("--checkpoint-minutes", "0")  # after each step, so that it can be interrupted after one
 
 
 @contextmanager
@@ -30,15 +30,12 @@ def meanwhile(*line: object) -> Iterator[list[int]]:
     thread = threading.Thread(target=lambda: ended.append(command.main([str(word) for word in line])))
     thread.start()
     yield ended
-    thread.join(120)
+    thread.join(600)
 
 
 def wait_for(platform: Platform, prefix: str, ending: str) -> None:
     """Until there is such an object."""
-    end = time.monotonic() + 90
-    while not any(key.endswith(ending) for key in objects(platform, prefix)):
-        assert time.monotonic() < end, objects(platform, prefix)
-        time.sleep(0.1)
+    wait_until(lambda: any(key.endswith(ending) for key in objects(platform, prefix)))
 
 
 def test_a_run_is_pretrained_on_two_hosts_then_probed_and_packaged_in_jobs_of_their_own(

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -36,17 +35,13 @@ def verdict(platform: Platform) -> dict[str, object]:
 
 
 def killed_after(platform: Platform, operation: str) -> None:
-    """Calls the command and kills it with -9 as soon as it has made a call."""
+    """Calls the command and kills it with -9 when a call of its was carried out, before it is told so."""
+    platform.before_answers[operation] = lambda: process.kill()
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "training/run.py"), *REFRESH], env=os.environ | {"PYTHONPATH": str(ROOT)}
     )
-    end = time.monotonic() + 120
-    while not platform.requests(operation):
-        assert process.poll() is None
-        assert time.monotonic() < end
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    assert process.wait(600) == -signal.SIGKILL
+    del platform.before_answers[operation]
 
 
 def test_killed_with_minus_9_after_each_of_its_steps_it_makes_one_version_and_called_again_no_other(

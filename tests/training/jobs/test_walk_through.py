@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 from contextlib import redirect_stdout
@@ -24,6 +23,7 @@ from service.model.artifact import Artifact
 from tests.conftest import ROOT
 from tests.deploy.conftest import BUCKET
 from tests.imagery import RGB, geotiff, read
+from tests.ports import HeldPort
 from tests.sagemaker.platform import Platform
 from tests.training.jobs.conftest import Say, objects
 from tests.training.jobs.test_upload import patch
@@ -79,7 +79,8 @@ def test_1_the_brightest_value_is_255_not_225() -> None:
 
 
 def test_2_processes_that_mpi_starts_know_how_many_they_are_and_which() -> None:
-    with_mpi = {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_LOCAL_SIZE": "2", "MASTER_PORT": _free_port()}
+    port = HeldPort()
+    with_mpi = {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_LOCAL_SIZE": "2", "MASTER_PORT": str(port.number)}
     started = [
         subprocess.Popen(
             [sys.executable, "-c", TOGETHER], text=True, stdout=subprocess.PIPE, cwd=ROOT,
@@ -87,7 +88,8 @@ def test_2_processes_that_mpi_starts_know_how_many_they_are_and_which() -> None:
         )
         for rank in "01"
     ]  # fmt: skip
-    assert [process.communicate(timeout=60)[0].strip() for process in started] == ["2 of 2 rank 0", "2 of 2 rank 1"]
+    assert [process.communicate(timeout=240)[0].strip() for process in started] == ["2 of 2 rank 0", "2 of 2 rank 1"]
+    port.close()
 
 
 def test_2_each_process_takes_the_device_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,9 +189,3 @@ def test_9_labels_are_known_by_name_in_whatever_order_they_stand(
         for order in (list(range(len(names))), list(reversed(range(len(names)))))
     )
     assert np.allclose(one.probabilities, other.probabilities)
-
-
-def _free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])

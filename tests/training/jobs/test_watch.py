@@ -100,7 +100,7 @@ def test_ctrl_c_leaves_the_job_running_and_stop_ends_it(account: Account, platfo
     assert process.stdout is not None
     assert process.stdout.readline() == "begun\n"
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "left goes on" in err
     assert account.client("sagemaker").describe_training_job(TrainingJobName=job)["TrainingJobStatus"] == "InProgress"

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from service.model.artifact import Artifact
 from service.model.torch_engine import TorchEngine
 from tests.conftest import ROOT, save_tiny_artifact
 from tests.training.conftest import TINY
+from tests.waiting import wait_until
 from training import run as command
 from training.dino import checkpoint
 from training.dino.config import Config
@@ -112,11 +112,12 @@ def test_killed_with_minus_9_it_goes_on_and_ends_as_an_unbroken_one(
     asked = [sys.executable, "-c", SLOW, str(tiles)]
     killed = subprocess.Popen([*asked, str(tmp_path / "killed")], cwd=ROOT)
     folders = {name: tmp_path / name / "supervised" / "eurosat" for name in ("unbroken", "killed")}
-    end = time.monotonic() + 120
-    while (newest := checkpoint.latest(folders["killed"])) is None or newest[0] < 3:
+
+    def has_begun() -> bool:
         assert killed.poll() is None
-        assert time.monotonic() < end
-        time.sleep(0.005)
+        return checkpoint.latest(folders["killed"]) is not None
+
+    wait_until(has_begun)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     assert not (tmp_path / "killed" / "evaluation.json").exists()

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from service.imagery.patches import InputSpec, ReadOptions, TileFile
 from service.imagery.reader import read_tile
 from tests.conftest import ROOT
 from tests.imagery import PLACE, RGB, geotiff, reflectance
+from tests.waiting import wait_until
 from training.stores import bigearthnet, bigearthnet_lists, store
 from training.stores.bigearthnet_lists import Facts
 from training.stores.bigearthnet_patches import PatchFolder, PatchReader
@@ -253,10 +253,7 @@ def test_preparation_killed_with_minus_9_goes_on_and_ends_as_an_unbroken_one(v1:
     os.mkfifo(held)
     killed = subprocess.Popen([*command, str(v1 / "killed")])
     progress = v1 / "killed" / "progress.jsonl"
-    end = time.monotonic() + 60
-    while not progress.exists() or progress.read_text().count("\n") < store.CHECKPOINT_EVERY:
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    wait_until(lambda: progress.exists() and progress.read_text().count("\n") >= store.CHECKPOINT_EVERY)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     held.unlink()

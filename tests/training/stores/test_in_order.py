@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.waiting import wait_until
 from training.stores.processes import Ended, in_order
 
 
@@ -75,8 +76,5 @@ def test_no_process_outlives_a_program_that_is_killed(tmp_path: Path) -> None:
     program.kill()
     program.wait()
     program.stdout.close()
-    end = time.monotonic() + 30
     assert len(pids) == 2
-    while any(Path(f"/proc/{pid}").exists() for pid in pids):
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))

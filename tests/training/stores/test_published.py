@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import tarfile
-import time
 import zipfile
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from tests.conftest import ROOT
 from tests.imagery import eurosat_like
 from tests.training.stores.conftest import FileServer
 from tests.training.stores.test_bigearthnet import NAMES, make_patch
+from tests.waiting import wait_until
 from training import run as command
 from training.stores.published import BIGEARTHNET, EUROSAT, as_asked
 from training.stores.store import Store
@@ -137,10 +137,7 @@ def test_eurosat_killed_with_minus_9_while_it_is_fetched_goes_on(server: FileSer
     asked += ["--from", server.url, *checksums(server), "--out", str(tmp_path / "store")]
     killed = subprocess.Popen(asked)
     part = tmp_path / "got" / "EuroSAT_RGB.zip.part"
-    end = time.monotonic() + 60
-    while not (part.exists() and part.stat().st_size):
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    wait_until(lambda: part.exists() and part.stat().st_size)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     begun = part.stat().st_size

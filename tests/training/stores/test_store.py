@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.imagery import eurosat_like
+from tests.waiting import wait_until
 from training.stores import store
 from training.stores.store import Card, Entry, Row, Source, Store, write
 
@@ -122,10 +122,7 @@ def test_prepare_killed_with_minus_9_goes_on_and_ends_as_an_unbroken_one(tmp_pat
     os.mkfifo(held)
     killed = subprocess.Popen([*command, str(tmp_path / "killed")])
     progress = tmp_path / "killed" / "progress.jsonl"
-    end = time.monotonic() + 60
-    while not progress.exists() or progress.read_text().count("\n") < 2 * store.CHECKPOINT_EVERY:
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    wait_until(lambda: progress.exists() and progress.read_text().count("\n") >= 2 * store.CHECKPOINT_EVERY)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     held.unlink()

@@ -19,17 +19,22 @@ from tests.imagery import RGB, geotiff, reflectance
 
 GOOD = (TileFile(geotiff(reflectance())),)
 SIDE = 64  # of an image for the model
+DEADLINE_S = 60  # of a tile: none takes so long on a busy machine, unless its process hangs
 T = TypeVar("T")
 
 
 def is_alive(process: int) -> bool:
-    return Path(f"/proc/{process}").exists()
+    """False for one that has ended too, though nobody may have collected it yet."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in {"Z", "X"}
+    except OSError:
+        return False
 
 
 class Running:
     """A pool that was started, and the event loop that it runs in."""
 
-    def __init__(self, runner: asyncio.Runner, workers: int, timeout_s: float = 10, **more: Any) -> None:
+    def __init__(self, runner: asyncio.Runner, workers: int, timeout_s: float = DEADLINE_S, **more: Any) -> None:
         self._runner, self._workers = runner, workers
         self.pool = DecodePool(RGB, SIDE, workers=workers, timeout_s=timeout_s, **{"memory_mb": 600, **more})
 
@@ -53,12 +58,27 @@ class Running:
             with suppress(ProcessLookupError):
                 os.kill(process, number)
 
+    def kill_server(self) -> None:
+        """The process that the others are forked from, so that another has to be started."""
+        fields = Path(f"/proc/{self.processes[0]}/stat").read_text().rpartition(")")[2].split()
+        os.kill(int(fields[1]), signal.SIGKILL)
+
+    def kill(self) -> None:
+        """All its processes; returns when they have ended."""
+        before = self.processes
+        self.signal(signal.SIGKILL)
+        end = time.monotonic() + 60
+        while any(map(is_alive, before)):
+            assert time.monotonic() < end
+            time.sleep(0.001)
+
     def settle(self) -> None:
         """Waits until every process that ended was replaced."""
 
         async def settled() -> None:
             end = time.monotonic() + 60
-            while len(self.processes) <= self._workers or not all(map(is_alive, self.processes)):
+            all_there = self._workers + 1 + max(1, self._workers - 1)  # a spare, and those for large tiles
+            while len(self.processes) < all_there or not all(map(is_alive, self.processes)):
                 assert time.monotonic() < end
                 await asyncio.sleep(0.01)
 

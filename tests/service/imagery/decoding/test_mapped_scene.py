@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from affine import Affine
 
-from service.imagery.decoding.process import PoolBroken
+from service.imagery.decoding.fork_server import PoolBroken
 from service.imagery.errors import ImageryError
 from service.imagery.patches import ReadOptions, TileFile
 from service.imagery.reader import read_tile
@@ -27,7 +27,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A pool with a scene of 96 MB, whose processes have 400 MiB and as much as it takes."""
     file = tmp_path_factory.mktemp("scene") / "scene.tif"
     file.write_bytes(geotiff(VALUES, tiled=True))
-    with running(2, memory_mb=400, scene=file) as made:
+    with running(2, memory_mb=400, scene=[(file, None)]) as made:
         file.unlink()  # what is mapped stays
         yield made
 
@@ -64,5 +64,5 @@ def test_a_window_outside_the_scene_is_refused_and_tiles_can_be_sent_too(scene: 
 
 
 def test_a_scene_that_is_not_there_stops_the_start(tmp_path: Path) -> None:
-    with pytest.raises(PoolBroken), running(1, scene=tmp_path / "nothing.tif"):
+    with pytest.raises(PoolBroken), running(1, scene=[(tmp_path / "nothing.tif", None)]):
         pass

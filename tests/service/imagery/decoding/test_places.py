@@ -8,11 +8,11 @@ from service.imagery.decoding.places import Places
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])
-def test_many_that_leave_a_place_do_not_keep_another_waiting(count: int) -> None:
-    places, done = Places(count, queue=100), []
+def test_many_that_give_way_do_not_keep_another_waiting(count: int) -> None:
+    places, done = Places(count, max(1, count - 1), queue=100), []
 
-    async def take(name: str, leaves_one: bool) -> None:
-        async with await places.take(leaves_one=leaves_one):
+    async def take(name: str, gives_way: bool) -> None:
+        async with await places.take(gives_way=gives_way):
             await asyncio.sleep(0)
             done.append(name)
 

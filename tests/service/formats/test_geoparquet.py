@@ -1,4 +1,4 @@
-"""Read back with pyarrow, and its metadata by the text of GeoParquet 1.1.0."""
+"""Read back with pyarrow and geopandas, and judged by the validator of those who write the specification."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import geopandas
+import geoparquet_validator
 import httpx
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from service import geoparquet
+from service.formats import geoparquet
 from tests.conftest import ROOT, Service
-from tests.imagery import geotiff, reflectance
+from tests.imagery import PLACE, UTM_33N, geotiff, reflectance
 
 PARQUET = "application/vnd.apache.parquet"
 TILE = geotiff(reflectance(), names=["B04", "B03", "B02"])
@@ -63,7 +65,7 @@ WITHOUT_PANDAS = """
 import importlib.machinery as machinery, json, sys
 find = machinery.PathFinder.find_spec
 machinery.PathFinder.find_spec = classmethod(lambda cls, name, *more: None if name == "pandas" else find(name, *more))
-from service import geoparquet
+from service.formats import geoparquet
 schema = geoparquet.schema(2, (), (), sys.argv[1])
 print(json.dumps(geoparquet.table([{"id": "a", "embedding": [1, 2]}], {}, schema)["embedding"].to_pylist()))
 """
@@ -95,6 +97,37 @@ def test_its_metadata_are_those_of_geoparquet_1_1(service: Service) -> None:
     assert 48 < ring[0, 1] < 49
 
 
+@pytest.mark.parametrize("options", [{}, {"outputs": "probabilities"}, {"embedding_dtype": "int8"}])
+def test_the_validator_of_geoparquet_finds_no_fault(service: Service, options: dict[str, str]) -> None:
+    scene = service.post(geotiff(reflectance(side=250)), PARQUET, **options).content
+    report = geoparquet_validator.check_bytes("scene", scene)
+    assert (report["outcomes"] != [], geoparquet_validator.failed(report)) == (True, [])
+    nowhere = service.post(geotiff(reflectance(), crs=None, transform=None), PARQUET, **options).content
+    assert geoparquet_validator.failed(geoparquet_validator.check_bytes("nowhere", nowhere), "core") == []
+
+
+def test_the_validator_finds_faults(tmp_path: Path) -> None:
+    path, schema = tmp_path / "bad.parquet", geoparquet.schema(None, (), ())
+    geo = {**geoparquet.GEO, "primary_column": "elsewhere"}
+    pq.write_table(geoparquet.table([{"id": "a"}], {}, schema).replace_schema_metadata({"geo": json.dumps(geo)}), path)
+    assert geoparquet_validator.failed(geoparquet_validator.check(str(path)), "core") != []
+
+
+def test_geopandas_reads_it_and_finds_the_tile_where_it_is(service: Service) -> None:
+    content = service.post(geotiff(reflectance(side=360)), PARQUET).content
+    frame = geopandas.read_parquet(io.BytesIO(content))
+    assert (frame.crs.to_string(), frame.geometry.is_valid.all()) == ("OGC:CRS84", True)
+    for place, window, transform in zip(
+        frame.to_crs(UTM_33N).geometry, frame["window"], frame["transform"], strict=True
+    ):
+        west, south, east, north = place.bounds
+        x, y = PLACE @ (window["column"], window["row"])
+        assert (west, south, east, north) == pytest.approx((x, y - 1200, x + 1200, y), abs=1)  # a tenth of a pixel
+        assert tuple(transform) == (10, 0, x, 0, -10, y)
+    in_the_west = geopandas.read_parquet(io.BytesIO(content), bbox=(13, 40, *frame.geometry.iloc[0].centroid.coords[0]))
+    assert 0 < len(in_the_west) < len(frame)
+
+
 def test_a_footprint_in_two_parts_is_a_multipolygon_with_a_box_around_both() -> None:
     west, east = ([[[x, 0.0], [x + 1, 0.0], [x + 1, 2.0], [x, 0.0]]] for x in (179.0, -180.0))
     record = {"id": "a", "footprint": {"type": "MultiPolygon", "coordinates": [west, east]}}
@@ -111,7 +144,7 @@ def test_nulls_stay_null_and_a_refused_tile_is_a_row_among_the_others(service: S
         ("a", ("bad.tif", TILE[:500], "image/tiff")),
         ("b", ("bare.tif", geotiff(reflectance(), crs=None, transform=None), "image/tiff")),
     ]
-    response = httpx.post(f"{service.url}/invocations", files=files, headers={"Accept": PARQUET})
+    response = httpx.post(f"{service.url}/invocations", files=files, headers={"Accept": PARQUET}, timeout=60)
     refused, bare = pq.read_table(io.BytesIO(response.content)).to_pylist()
     assert refused["error"]["code"] == "truncated"
     assert refused.pop("embedding") == [None] * 192

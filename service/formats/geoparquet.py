@@ -5,6 +5,7 @@
     geometry, bbox   footprint: WKB in longitude/latitude (OGC:CRS84), a polygon, or two at the antimeridian; else null
     window           column, row, width, height in the tile, pixels
     crs              of the tile: "EPSG:32633", or WKT
+    transform        of the window: x = a·column + b·row + c, y = d·column + e·row + f, as a, b, c, d, e, f
     valid_fraction   share of pixels with data
     embedding        fixed-size list, of nulls where there is none
     embedding_scale  of int8: value = sign(code)·(code/127)²·scale
@@ -20,7 +21,7 @@ Metadata: https://geoparquet.org/releases/v1.1.0/
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
@@ -61,6 +62,7 @@ def schema(dim: int | None, labels: Sequence[str], groups: Sequence[str], dtype:
         "bbox": pa.struct([(corner, pa.float64()) for corner in BOX]),
         "window": pa.struct([(name, pa.int32()) for name in WINDOW]),
         "crs": pa.string(),
+        "transform": pa.list_(pa.float64()),
         "valid_fraction": pa.float64(),
     }
     if dim is not None:
@@ -97,6 +99,17 @@ def table(records: Sequence[Mapping[str, Any]], model: Mapping[str, str], schema
         _vectors(rows, column.type) if column.name == "embedding" else _values(rows, column) for column in schema
     ]
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def records(rows: pa.Table) -> Iterator[dict[str, Any]]:
+    """The records that `table` made rows of, with the columns that are there: window and footprint as in JSON."""
+    for row in rows.to_pylist():
+        window, geometry = row.pop("window"), row.pop("geometry")
+        yield {
+            **row,
+            "window": window and list(window.values()),
+            "footprint": geometry and outline.of_well_known_binary(geometry),
+        }
 
 
 class Writer:

@@ -1,0 +1,1 @@
+"""The page for people: what it is made of, and its routes."""

@@ -1,0 +1,140 @@
+/** The page: what is opened, asked, shown and chosen. State has one owner, here; the other modules draw it. */
+
+import { drawAbout } from "./about.js";
+import { ask, fetchExample, Problem } from "./asking.js";
+import { drawBearings, tellPosition } from "./bearings.js";
+import { drawCell, spoken } from "./cell_card.js";
+import { takeFiles } from "./dropping.js";
+import { drawLegend } from "./legend.js";
+import { counted, the } from "./make.js";
+import { CellMap } from "./map.js";
+import { modelCard, UNKNOWN } from "./model.js";
+import { given, givenKey, onOptions } from "./options.js";
+import { pictureOf, tokenPicture } from "./picture.js";
+import { cornersOf } from "./place.js";
+import { showProblem } from "./problems.js";
+import { hideProgress, showProgress } from "./progress.js";
+import { scenesOf } from "./scene.js";
+import { similar } from "./similarity.js";
+import { drawCurl, offer } from "./take.js";
+import { tokenColours } from "./tokens.js";
+
+const OUTPUTS = "embedding,probabilities,picture";
+const MOST_ALIKE = 8;
+const opacities = { image: 0, cover: 0.5, components: 0.85 };
+const slider = the("opacity").querySelector("input");
+
+/** What was opened, and what came of it. */
+let opened = { files: /** @type {File[]} */ ([]), options: {}, key: "", isExample: false, more: {} };
+let answer = { scenes: /** @type {any[]} */ ([]), refused: /** @type {any[]} */ ([]), model: UNKNOWN };
+let waiting = new AbortController();
+
+const map = new CellMap(the("map"), {
+  chosen: choose,
+  moved: () => drawBearings(map),
+  pointed: (pixel) => tellPosition(map, pixel),
+});
+
+/**
+ * Does what takes time, with its progress; what was begun before is given up. A problem is shown, and can be tried
+ * again, with an option that was asked back.
+ * @template T @param {(asked: {signal: AbortSignal, onProgress: typeof showProgress}) => Promise<T>} work
+ * @param {(more: Record<string, string>) => void} again @returns {Promise<T | undefined>}
+ */
+async function during(work, again) {
+  waiting.abort();
+  const { signal } = (waiting = new AbortController());
+  the("problem").hidden = true;
+  try {
+    return await work({ signal, onProgress: showProgress });
+  } catch (problem) {
+    if (problem.name !== "AbortError") showProblem(Problem.of(problem), again);
+    return undefined;
+  } finally {
+    if (waiting.signal === signal) hideProgress();
+  }
+}
+
+/** @param {File[]} files @param {{isExample?: boolean, more?: Record<string, string>}} about `more`: options of these files */
+function open(files, { isExample = false, more = {} } = {}) {
+  return during(async (asked) => {
+    const said = { files, options: { ...given(), ...more }, key: givenKey(), isExample, more };
+    const options = { ...said.options, outputs: OUTPUTS };
+    const [{ body }, model] = await Promise.all([
+      ask(files, { ...asked, options, key: said.key, accept: "application/json" }), modelCard(said.key),
+    ]);
+    const { scenes, refused } = scenesOf(JSON.parse(new TextDecoder().decode(body)).predictions);
+    [opened, answer] = [said, { scenes, refused, model }];
+    await show(scenes[0]);
+  }, (asked) => open(files, { isExample, more: { ...more, ...asked } }));
+}
+
+async function openExample() {
+  const example = await during(fetchExample, openExample);
+  if (example) await open([example], { isExample: true });
+}
+
+/** @param {import("./scene.js").Scene} scene */
+async function show(scene) {
+  const picture = await pictureOf(scene), { groups } = answer.model;
+  document.body.dataset.state = "scene";
+  map.draw({ scene, corners: cornersOf(scene), picture, tokens: null, groups, only: null, chosen: null, likeness: null });
+  drawAbout(titleOf(scene), map.shown, answer.scenes, answer.refused, show);
+  drawLegend(scene, groups, (only) => (map.draw({ only }), look("cover")));
+  drawCell(map.shown, answer.model.thresholds, choose);
+  drawCurl(opened);
+  the("model").textContent = answer.model.name && `${answer.model.name} ${answer.model.version}`;
+  look(map.shown.view === "image" ? "image" : "cover");
+  say(`${titleOf(scene)}: ${counted(scene.cells.length, "cell")}.`);
+}
+
+/** @returns {string} the file's name, of band files all; of several tiles the id */
+const titleOf = (scene) => (answer.scenes.length > 1 ? scene.id : opened.files.map((file) => file.name).join(", "));
+
+/** @param {import("./scene.js").Cell | null} cell */
+function choose(cell) {
+  const { scene } = map.shown;
+  map.draw({ chosen: cell, likeness: cell && similar(scene.cells, cell, Math.min(MOST_ALIKE, Math.ceil(scene.cells.length / 4))) });
+  drawCell(map.shown, answer.model.thresholds, (other) => (choose(other), map.show(other)));
+  if (cell) say(spoken(cell));
+}
+
+/** @param {string} view image, cover or components */
+function look(view) {
+  document.querySelector(`[name=view][value=${view}]`).checked = true;
+  the("opacity").hidden = view === "image";
+  slider.value = 100 * opacities[view];
+  map.draw({ view, opacity: opacities[view] });
+  if (view === "components" && !map.shown.tokens) findComponents();
+}
+
+function findComponents() {
+  return during(async (asked) => {
+    const { scene } = map.shown, before = answer.scenes.slice(0, answer.scenes.indexOf(scene));
+    const all = answer.scenes.reduce((sum, one) => sum + one.cells.length, 0);
+    const { colours, rows, columns } = await tokenColours(opened.files, { ...asked, ...opened }, all);
+    const start = before.reduce((sum, one) => sum + one.cells.length, 0) * rows * columns * 4;
+    map.draw({ tokens: tokenPicture(scene, colours.subarray(start), rows, columns) });
+    say("Components are painted.");
+  }, () => look("components"));
+}
+
+/** @param {string} words for those who listen */
+const say = (words) => (the("announcer").textContent = words);
+
+const does = {
+  choose: () => the("files").click(),
+  example: openExample,
+  options: () => the("options").showModal(),
+  cancel: () => (waiting.abort(), hideProgress()),
+};
+for (const [name, act] of Object.entries(does)) {
+  for (const button of document.querySelectorAll(`[data-does=${name}]`)) button.addEventListener("click", act);
+}
+const zooms = { in: () => map.zoom(1.5), out: () => map.zoom(1 / 1.5), all: () => map.all() };
+for (const button of document.querySelectorAll("[data-zoom]")) button.addEventListener("click", zooms[button.dataset.zoom]);
+for (const choice of document.querySelectorAll("[name=view]")) choice.addEventListener("change", () => look(choice.value));
+slider.addEventListener("input", () => map.draw({ opacity: (opacities[map.shown.view] = slider.value / 100) }));
+takeFiles((files) => open(files));
+offer(() => opened);
+onOptions(() => opened.files.length && open(opened.files, opened));

@@ -1,0 +1,220 @@
+"""What the command writes, against what the service answers."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import boto3
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import rasterio
+from affine import Affine
+from moto.server import ThreadedMotoServer
+
+from service.formats import geoparquet
+from service.model.artifact import Artifact
+from tests.conftest import ROOT, Service
+from tests.imagery import PLACE, geotiff, reflectance
+from tests.service.offline.conftest import Embed
+
+SCENE = reflectance(500)
+SCENE[:, 100:250, 100:300] = 0  # a window without data, and some with little
+NAMES = ("B04", "B03", "B02")
+BY_WINDOWS = {"MAX_PIXELS": "20000"}  # what is larger is not read whole
+
+
+def rows(file: str = "out.parquet") -> list[dict[str, Any]]:
+    return list(geoparquet.records(pq.read_table(file)))
+
+
+def save_scene(file: Path, **options: Any) -> bytes:
+    content = geotiff(SCENE, names=NAMES, nodata=0, **options)
+    file.write_bytes(content)
+    return content
+
+
+@pytest.mark.parametrize("settings", [{}, BY_WINDOWS])
+def test_a_scene_has_the_rows_that_the_service_answers(
+    tmp_path: Path, embed: Embed, service: Service, settings: dict[str, str]
+) -> None:
+    content = save_scene(tmp_path / "scene.tif", tiled=True, compress="deflate")
+    assert embed("scene.tif", "--stride", "100", **settings) == 0
+    answered = service.post(content, stride="100").json()["predictions"]
+    found = rows()
+    assert [tuple(row["window"]) for row in found] == [tuple(row["window"]) for row in answered]
+    assert 16 < len(found) < 25  # two batches, and windows without data are left out
+    for row, expected in zip(found, answered, strict=True):
+        assert (row["id"], row["source"]) == ("scene", str(tmp_path / "scene.tif"))
+        assert np.allclose(row["embedding"], expected["embedding"], atol=1e-4)
+        assert row["probabilities"] == pytest.approx(expected["probabilities"], abs=1e-4)
+        same = ("footprint", "crs", "valid_fraction", "labels")
+        assert [row[name] for name in same] == [expected[name] for name in same]
+    assert not list(tmp_path.glob("*.parts"))
+
+
+def test_a_patch_of_a_scene_has_the_embedding_of_the_same_patch_alone(
+    tmp_path: Path, embed: Embed, service: Service
+) -> None:
+    save_scene(tmp_path / "scene.tif")
+    assert embed("scene.tif", **BY_WINDOWS) == 0
+    found = rows()
+    lines = b""
+    for row in found:
+        column, top, width, height = row["window"]
+        values = SCENE[:, top : top + height, column : column + width]
+        alone = geotiff(values, names=NAMES, nodata=0, transform=PLACE @ Affine.translation(column, top))
+        lines += json.dumps({"image": base64.b64encode(alone).decode()}).encode() + b"\n"
+    answer = service.post(lines, kind="application/jsonlines", accept="application/x-npy")
+    for row, alone in zip(found, np.load(BytesIO(answer.content)), strict=True):
+        one = np.array(row["embedding"])
+        assert one @ alone / np.linalg.norm(one) / np.linalg.norm(alone) >= 0.9999
+
+
+def test_a_folder_is_embedded_but_for_what_is_listed_with_its_reason(
+    tmp_path: Path, embed: Embed, capfd: pytest.CaptureFixture[str]
+) -> None:
+    good = geotiff(reflectance(), names=NAMES)
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    (tmp_path / "in" / "a.tif").write_bytes(good)
+    (tmp_path / "in" / "deep" / "b.TIFF").write_bytes(good)
+    (tmp_path / "in" / "cut.tif").write_bytes(good[: len(good) // 2])
+    (tmp_path / "in" / "text.tif").write_bytes(b"no GeoTIFF")
+    (tmp_path / "in" / "empty.tif").write_bytes(b"")
+    (tmp_path / "in" / "read me.txt").write_text("not looked at")
+    assert embed("in") == 3
+    assert [row["id"] for row in rows()] == ["a", "b"]
+    refused = [json.loads(line) for line in (tmp_path / "out.failures.jsonl").read_text().splitlines()]
+    assert {Path(one["source"]).name: one["code"] for one in refused} == {
+        "cut.tif": "truncated",
+        "text.tif": "not_a_tiff",
+        "empty.tif": "empty_body",
+    }
+    assert all(one["detail"] for one in refused)
+    assert "3 were refused" in capfd.readouterr().err
+
+
+def test_band_files_of_a_scene_have_the_rows_of_one_file_with_all_bands(tmp_path: Path, embed: Embed) -> None:
+    (tmp_path / "apart").mkdir()
+    for i, band in enumerate(NAMES):
+        (tmp_path / "apart" / f"{band}.tif").write_bytes(geotiff(SCENE[i : i + 1], nodata=0))
+    (tmp_path / "apart" / "B08.tif").write_bytes(b"is not read")
+    save_scene(tmp_path / "whole.tif")
+    assert embed("apart", "whole.tif", **BY_WINDOWS) == 0
+    found = rows()
+    apart, whole = ([row for row in found if row["id"] == name] for name in ("apart", "whole"))
+    assert len(apart) == len(whole) == 24
+    for one, other in zip(apart, whole, strict=True):
+        assert (one["window"], one["footprint"]) == (other["window"], other["footprint"])
+        assert np.allclose(one["embedding"], other["embedding"], atol=1e-4)
+
+
+def test_what_lies_in_s3_is_fetched_and_not_kept(tmp_path: Path, embed: Embed, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": "http://{}:{}".format(*server.get_host_and_port()),
+    }.items():
+        monkeypatch.setenv(name, value)
+    try:
+        s3 = boto3.client("s3")
+        s3.create_bucket(Bucket="tiles")
+        objects = {"in/a.tif": geotiff(reflectance(), names=NAMES), "in/bad.tif": b"no GeoTIFF", "in-other/c.tif": b""}
+        objects |= {f"in/deep/S2_x_{band}.tif": geotiff(SCENE[i : i + 1]) for i, band in enumerate(NAMES)}
+        for key, content in objects.items():
+            s3.put_object(Bucket="tiles", Key=key, Body=content)
+        assert embed("s3://tiles/in", **BY_WINDOWS) == 3
+        assert embed("s3://tiles/nothing", "--out", "other.parquet") == 1
+    finally:
+        server.stop()
+    assert {row["source"] for row in rows()} == {"s3://tiles/in/a.tif", "s3://tiles/in/deep/S2_x"}
+    assert json.loads((tmp_path / "out.failures.jsonl").read_text())["source"] == "s3://tiles/in/bad.tif"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["out.failures.jsonl", "out.parquet"]
+
+
+def test_a_map_and_geojson_show_what_the_rows_say(tmp_path: Path, embed: Embed) -> None:
+    save_scene(tmp_path / "scene.tif")
+    assert embed("scene.tif", "--map", "map.tif", "--geojson", "map.geojson", **BY_WINDOWS) == 0
+    features = json.loads((tmp_path / "map.geojson").read_text())["features"]
+    found = rows()
+    with rasterio.open("map.tif") as dataset, rasterio.open("scene.tif") as scene:
+        assert (dataset.crs, dataset.bounds[0], dataset.bounds[3]) == (scene.crs, scene.bounds[0], scene.bounds[3])
+        field = dataset.read(dataset.descriptions.index("field") + 1)
+        for row, feature in zip(found, features, strict=True):
+            column, top, *_ = row["window"]
+            assert field[-(-top // 120), -(-column // 120)] == round(row["probabilities"]["field"] * 250)
+            assert feature["geometry"] == row["footprint"]
+            assert feature["properties"]["probabilities"] == row["probabilities"]
+            assert "embedding" not in feature["properties"]
+    assert rasterio.open("map.classes.tif").count == 1
+
+
+def test_what_cannot_be_done_is_said_before_anything_is(
+    tmp_path: Path, embed: Embed, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.tif", "b.tif"):
+        (tmp_path / name).write_bytes(geotiff(reflectance()))
+    for said, code, told in (
+        (("nowhere",), 1, "nowhere leads to no GeoTIFF"),
+        (("a.tif", "b.tif", "--map", "map.tif"), 1, "one scene"),
+        (("a.tif", "--geojson", "a.geojson", "--outputs", "embedding"), 1, "land cover"),
+        (("a.tif", "--outputs", "token_embeddings"), 1, "JSON or npy"),
+        (("a.tif", "--scale", "-1"), 2, "scale"),
+        (("a.tif", "--out", "a.tif"), 1, "parquet"),
+    ):
+        assert embed(*said) == code
+        assert told in capfd.readouterr().err
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.tif", "b.tif"]
+    (tmp_path / "out.parquet").touch()
+    assert embed("a.tif") == 1
+    assert "is there already" in capfd.readouterr().err
+
+
+def test_a_run_that_is_killed_goes_on_and_does_no_patch_twice(
+    tmp_path: Path, embed: Embed, tiny_artifact: Artifact, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "scene.tif").write_bytes(geotiff(reflectance(600), names=NAMES, tiled=True))
+    parts, said = tmp_path / "out.parquet.parts", ("scene.tif", "--stride", "16")
+    run = subprocess.Popen(
+        [sys.executable, "-m", "service", "embed", *said, "--out", "out.parquet", "--model", str(tiny_artifact.path)],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "ENGINE": "openvino-fp32", **BY_WINDOWS},
+        cwd=tmp_path,
+    )
+    while run.poll() is None and sum(file.stat().st_size for file in parts.glob("*.arrow")) < 300_000:
+        time.sleep(0.01)
+    run.kill()
+    assert run.wait() == -signal.SIGKILL
+    (file,) = parts.glob("*.arrow")
+    os.truncate(file, file.stat().st_size - 100)  # as if it had come in the middle of a batch
+    before, total = rows_in(file), 31 * 31
+    assert 0 < before < total
+    assert embed(*said, "--scale", "2", **BY_WINDOWS) == 1
+    assert "another model, engine or other options" in capfd.readouterr().err
+    assert embed(*said, **BY_WINDOWS) == 0
+    assert f": {total - before} patches" in capfd.readouterr().err
+    every = range(0, 481, 16)
+    assert [row["window"] for row in rows()] == [[column, row, 120, 120] for row in every for column in every]
+    assert not parts.exists()
+
+
+def rows_in(file: Path) -> int:
+    """Of a stream that was cut off."""
+    count = 0
+    with file.open("rb") as opened, suppress(pa.ArrowInvalid, OSError):
+        for batch in pa.ipc.open_stream(opened):
+            count += len(batch)
+    return count
