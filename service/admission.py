@@ -68,17 +68,16 @@ class Admission:
         return self._overloaded("As many tiles wait to be decoded as may", self.wait_s(0, 0), {"decode_queue": most})
 
     def wait_s(self, patches: int, tiles: int = 1, before: int = 0) -> float:
-        """Seconds until so many more would be answered, whatever comes after them.
+        """Seconds until so many more would be answered.
 
-        The slower of the two tells, decoding or running, and own patches run only once they are decoded. In the
-        engine's queue the first line has others of the second before it, at most as many as of its own, and the second
-        never gets less than half.
+        The slower of the two tells, decoding or running, and own patches run only once they are decoded. Who waits in
+        the first line of the engine's queue has others of the second before it, but no more than of its own.
         """
         own, arriving = shares(patches, before), (self._arriving, 0)
         first, more = map(sum, zip(own, arriving, self._patches, self._engine.queued(), strict=True))
-        run = self._engine.seconds(max(first + min(first, more), 2 * more if own[1] else 0))
+        run = self._engine.seconds(first + (more if own[1] else min(first, more)))
         decode = self._pool.seconds(self._arriving + sum(self._patches) + patches, self._arriving + self._tiles + tiles)
-        return LATE * max(run, decode + self._engine.seconds(own[0] + 2 * own[1]))
+        return LATE * max(run, decode + self._engine.seconds(patches))
 
     def _overloaded(self, why: str, wait: float, limits: dict[str, float]) -> ServiceError:
         # Back when half of what may wait is done: sooner, all that were refused would find no more room than now.

@@ -68,7 +68,7 @@ def alone(engine: Engine, artifact: Artifact, files: Iterator[bytes], seconds: f
 
 def measure(service: Service, artifact: Artifact, asked: argparse.Namespace) -> None:
     """Prints the rows."""
-    engine = choose(artifact, usable_cpus())
+    (engine,) = choose(artifact, usable_cpus())
     images = np.stack([resized(i) for i in range(max(BATCHES))])
     files = tiles()
     requests = [Request(tile, query="outputs=embedding,probabilities", is_last=False) for tile in files]

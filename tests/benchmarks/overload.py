@@ -1,6 +1,6 @@
 """A service that is asked for three times what it can do, and one that is asked for just that, in turns.
 
-    python -m tests.benchmarks.overload [--rounds 3] [--seconds 12] [--times 3] [--wait 4] [--model small | tiny]
+    python -m tests.benchmarks.overload [--rounds 3] [--seconds 20] [--times 3] [--wait 4] [--model small | tiny]
 
 Capacity is what 32 clients get that each ask again as soon as they are answered; in overload, requests are sent when
 they are due, whether or not others were answered. The load generator is on the same cores and takes more of them where
@@ -131,7 +131,7 @@ def spread(values: list[float]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=12, help="of a phase")
+    parser.add_argument("--seconds", type=float, default=20, help="of a phase; batches come in bursts")
     parser.add_argument("--times", type=float, default=3, help="the load, by what the service can do")
     parser.add_argument("--wait", type=float, default=4, help="seconds that an answer may take (MAX_WAIT_S)")
     parser.add_argument("--model", choices=MODELS, default="small")

@@ -41,7 +41,9 @@ def impatient(
     """A service that waits two seconds for each part of a request."""
     s3 = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{silent_s3.getsockname()[1]}", "ALLOWED_S3_PREFIXES": "s3://tiles"}
     role = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "eu-central-1"}
-    running = start_service(tmp_path_factory.mktemp("service"), tiny_artifact.path, RECEIVE_TIMEOUT_S="2", **s3, **role)
+    running = start_service(
+        tmp_path_factory.mktemp("service"), tiny_artifact.path, RECEIVE_TIMEOUT_S="2", MAX_WAIT_S="600", **s3, **role
+    )
     running.wait_until_ready()
     yield running
     running.end()
