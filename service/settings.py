@@ -47,7 +47,8 @@ class Settings(BaseSettings):
     decode_timeout_s: float = Field(10, gt=0)
     decode_memory_mb: int = Field(1500, gt=0)
     decode_queue: int = Field(1024, ge=0)  #: tiles that wait until a decode process is free
-    engine: Choice = "auto"  #: what runs the model: the fastest that machine and artifact allow
+    #: what runs the model: the fastest that machine and artifact allow; `torch` is bfloat16 on a GPU, float32 on a CPU
+    engine: Choice = "auto"
     threads: int = Field(default_factory=usable_cpus, gt=0)
     max_concurrent_transforms: int = Field(16, gt=0)
     max_payload_mb: int = Field(6, gt=0)
