@@ -1,23 +1,23 @@
 /** The page: what is opened, asked, shown and chosen. State has one owner, here; the other modules draw it. */
 
-import { drawAbout } from "./about.js";
-import { ask, fetchExample, Problem } from "./asking.js";
-import { drawBearings, tellPosition } from "./bearings.js";
-import { drawCell, spoken } from "./cell_card.js";
-import { takeFiles } from "./dropping.js";
-import { drawLegend } from "./legend.js";
+import { drawAbout } from "./panel/about.js";
+import { ask, fetchExample, Problem } from "./asking/invocation.js";
+import { drawBearings, tellPosition } from "./map/bearings.js";
+import { drawCell, spoken } from "./panel/cell_card.js";
+import { takeFiles } from "./asking/dropping.js";
+import { drawLegend } from "./panel/legend.js";
 import { counted, the } from "./make.js";
-import { CellMap } from "./map.js";
-import { modelCard, UNKNOWN } from "./model.js";
-import { given, givenKey, onOptions } from "./options.js";
-import { pictureOf, tokenPicture } from "./picture.js";
-import { cornersOf } from "./place.js";
-import { showProblem } from "./problems.js";
-import { hideProgress, showProgress } from "./progress.js";
-import { scenesOf } from "./scene.js";
-import { similar } from "./similarity.js";
-import { drawCurl, offer } from "./take.js";
-import { tokenColours } from "./tokens.js";
+import { CellMap } from "./map/map.js";
+import { modelCard, UNKNOWN } from "./asking/model.js";
+import { given, givenKey, onOptions } from "./asking/options.js";
+import { pictureOf, tokenPicture } from "./ground/picture.js";
+import { cornersOf } from "./ground/place.js";
+import { showProblem } from "./asking/problems.js";
+import { hideProgress, showProgress } from "./asking/progress.js";
+import { scenesOf } from "./ground/scene.js";
+import { similar } from "./ground/similarity.js";
+import { drawCurl, offer } from "./panel/take.js";
+import { tokenColours } from "./asking/tokens.js";
 
 const OUTPUTS = "embedding,probabilities,picture";
 const MOST_ALIKE = 8;
@@ -55,7 +55,10 @@ async function during(work, again) {
   }
 }
 
-/** @param {File[]} files @param {{isExample?: boolean, more?: Record<string, string>}} about `more`: options of these files */
+/**
+ * @param {File[]} files
+ * @param {{isExample?: boolean, more?: Record<string, string>}} about `more`: options of these files alone
+ */
 function open(files, { isExample = false, more = {} } = {}) {
   return during(async (asked) => {
     const said = { files, options: { ...given(), ...more }, key: givenKey(), isExample, more };
@@ -74,11 +77,12 @@ async function openExample() {
   if (example) await open([example], { isExample: true });
 }
 
-/** @param {import("./scene.js").Scene} scene */
+/** @param {import("./ground/scene.js").Scene} scene */
 async function show(scene) {
   const picture = await pictureOf(scene), { groups } = answer.model;
   document.body.dataset.state = "scene";
-  map.draw({ scene, corners: cornersOf(scene), picture, tokens: null, groups, only: null, chosen: null, likeness: null });
+  const corners = cornersOf(scene);
+  map.draw({ scene, corners, picture, tokens: null, groups, only: null, chosen: null, likeness: null });
   drawAbout(titleOf(scene), map.shown, answer.scenes, answer.refused, show);
   drawLegend(scene, groups, (only) => (map.draw({ only }), look("cover")));
   drawCell(map.shown, answer.model.thresholds, choose);
@@ -86,15 +90,17 @@ async function show(scene) {
   the("model").textContent = answer.model.name && `${answer.model.name} ${answer.model.version}`;
   look(map.shown.view === "image" ? "image" : "cover");
   say(`${titleOf(scene)}: ${counted(scene.cells.length, "cell")}.`);
+  if (document.activeElement === document.body) the("map").focus({ preventScroll: true }); // the button that was pressed is gone
 }
 
 /** @returns {string} the file's name, of band files all; of several tiles the id */
 const titleOf = (scene) => (answer.scenes.length > 1 ? scene.id : opened.files.map((file) => file.name).join(", "));
 
-/** @param {import("./scene.js").Cell | null} cell */
+/** @param {import("./ground/scene.js").Cell | null} cell */
 function choose(cell) {
   const { scene } = map.shown;
-  map.draw({ chosen: cell, likeness: cell && similar(scene.cells, cell, Math.min(MOST_ALIKE, Math.ceil(scene.cells.length / 4))) });
+  const most = Math.min(MOST_ALIKE, Math.ceil(scene.cells.length / 4));
+  map.draw({ chosen: cell, likeness: cell && similar(scene.cells, cell, most) });
   drawCell(map.shown, answer.model.thresholds, (other) => (choose(other), map.show(other)));
   if (cell) say(spoken(cell));
 }
@@ -105,7 +111,7 @@ function look(view) {
   the("opacity").hidden = view === "image";
   slider.value = 100 * opacities[view];
   map.draw({ view, opacity: opacities[view] });
-  if (view === "components" && !map.shown.tokens) findComponents();
+  if (view === "components" && !map.shown.tokens) findComponents().then(() => map.shown.tokens ?? look("cover"));
 }
 
 function findComponents() {
@@ -132,9 +138,14 @@ for (const [name, act] of Object.entries(does)) {
   for (const button of document.querySelectorAll(`[data-does=${name}]`)) button.addEventListener("click", act);
 }
 const zooms = { in: () => map.zoom(1.5), out: () => map.zoom(1 / 1.5), all: () => map.all() };
-for (const button of document.querySelectorAll("[data-zoom]")) button.addEventListener("click", zooms[button.dataset.zoom]);
+for (const button of document.querySelectorAll("[data-zoom]")) {
+  button.addEventListener("click", zooms[button.dataset.zoom]);
+}
 for (const choice of document.querySelectorAll("[name=view]")) choice.addEventListener("change", () => look(choice.value));
-slider.addEventListener("input", () => map.draw({ opacity: (opacities[map.shown.view] = slider.value / 100) }));
+slider.addEventListener("input", () => {
+  opacities[map.shown.view] = slider.value / 100;
+  map.draw({ opacity: opacities[map.shown.view] });
+});
 takeFiles((files) => open(files));
 offer(() => opened);
 onOptions(() => opened.files.length && open(opened.files, opened));

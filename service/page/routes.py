@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from importlib.resources import files
+from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-FOLDER = "/page/"
+FOLDER = Path(__file__).parent
 PAGE = "index.html"
 TYPES = {
-    "html": "text/html; charset=utf-8",
-    "css": "text/css; charset=utf-8",
-    "js": "text/javascript; charset=utf-8",
-    "svg": "image/svg+xml",
-    "webp": "image/webp",
-    "tif": "image/tiff",
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".webp": "image/webp",
+    ".tif": "image/tiff",
 }
 HEADERS = {
     # Whatever a file says of itself is drawn as text, and even a fault in that could run or send nothing.
@@ -58,8 +58,8 @@ class PageFile:
 def routes() -> list[Route]:
     """A route for each file; the folder has no others, so that no path of a caller is ever looked up."""
     found = {
-        file.name: PageFile(file.read_bytes(), TYPES[ending])
-        for file in files(__package__).iterdir()
-        if (ending := file.name.rpartition(".")[2]) in TYPES
+        file.relative_to(FOLDER).as_posix(): PageFile(file.read_bytes(), TYPES[file.suffix])
+        for file in FOLDER.rglob("*")
+        if file.suffix in TYPES
     }
-    return [file.route("/" if name == PAGE else FOLDER + name) for name, file in sorted(found.items())]
+    return [file.route("/" if name == PAGE else f"/page/{name}") for name, file in sorted(found.items())]

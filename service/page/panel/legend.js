@@ -1,11 +1,11 @@
 /** The legend: what cells are painted as, and what the model can tell beside. */
 
-import { asBackground, coloursOf } from "./colours.js";
-import { tally } from "./cover.js";
-import { counted, make, the } from "./make.js";
+import { asBackground, coloursOf } from "../ground/colours.js";
+import { tally } from "../ground/cover.js";
+import { counted, make, the } from "../make.js";
 
 /**
- * @param {import("./scene.js").Scene} scene @param {Map<string, string[]>} groups
+ * @param {import("../ground/scene.js").Scene} scene @param {Map<string, string[]>} groups
  * @param {(name: string | null) => void} onOnly a label is to be shown alone, or none any more
  */
 export function drawLegend(scene, groups, onOnly) {
@@ -26,12 +26,14 @@ export function drawLegend(scene, groups, onOnly) {
     make("div", { className: "head" }, make("h2", { id: "legend-title" }, "Land cover"),
       make("span", { className: "quiet small" }, "share of cells")),
     make("ul", { className: "legend" }, ...shown.map(({ name, share }) => row(name, percent(share))),
-      ...(bare ? [make("li", { className: "none" }, swatch(["transparent"]), make("span", {}, "Nothing over its threshold"),
-        make("span", { className: "quiet" }, percent(bare)))] : [])),
-    make("p", { className: "quiet small" }, "A cell has the colour of its likeliest label. Choose a label to see its probability alone."),
-    ...(told.length ? [rest(`${counted(told.length, "more")} that it can tell`.replace("mores", "more"),
-      make("ul", { className: "legend" }, ...told.map((name) => row(name, "")))) ] : []),
-    ...(untold.length ? [rest(`${counted(untold.length, "label")} that it cannot tell`, make("p", {}, untoldSentence(untold, groups)))] : []),
+      ...(bare ? [make("li", { className: "none" }, swatch(["transparent"]),
+        make("span", {}, "Nothing over its threshold"), make("span", { className: "quiet" }, percent(bare)))] : [])),
+    make("p", { className: "quiet small" },
+      "A cell has the colour of its likeliest label. Choose a label to see its probability alone."),
+    ...(told.length ? [rest(`${told.length} more that it can tell`,
+      make("ul", { className: "legend" }, ...told.map((name) => row(name, ""))))] : []),
+    ...(untold.length ? [rest(`${counted(untold.length, "label")} that it cannot tell`,
+      make("p", {}, untoldSentence(untold, groups)))] : []),
   );
 }
 

@@ -58,7 +58,10 @@ export function ask(files, { options, accept, key = "", signal, onProgress = () 
   });
 }
 
-/** @param {{signal: AbortSignal, onProgress: (doing: "fetching") => void}} asked @returns {Promise<File>} the synthetic scene */
+/**
+ * @param {{signal: AbortSignal, onProgress: (doing: "fetching") => void}} asked
+ * @returns {Promise<File>} the synthetic scene
+ */
 export async function fetchExample({ signal, onProgress }) {
   onProgress("fetching");
   const answer = await fetch(new URL("page/example.tif", document.baseURI), { signal }).catch((error) => {

@@ -1,6 +1,8 @@
 /** Which cells look alike: the cosine of their embeddings. */
 
-/** @param {import("./scene.js").Cell[]} cells @param {import("./scene.js").Cell} to @returns {number[]} -1 to 1, a cell each */
+/** @typedef {import("./scene.js").Cell} Cell */
+
+/** @param {Cell[]} cells @param {Cell} to @returns {number[]} -1 to 1, a cell each */
 export function cosines(cells, to) {
   const length = (vector) => Math.sqrt(dot(vector, vector)) || 1;
   const own = length(to.embedding);
@@ -15,8 +17,8 @@ function dot(a, b) {
 }
 
 /**
- * @param {import("./scene.js").Cell[]} cells @param {import("./scene.js").Cell} to @param {number} most
- * @returns {{cosines: number[], nearest: {cell: import("./scene.js").Cell, cosine: number}[]}} nearest first, without itself
+ * @param {Cell[]} cells @param {Cell} to @param {number} most
+ * @returns {{cosines: number[], nearest: {cell: Cell, cosine: number}[]}} nearest first, without itself
  */
 export function similar(cells, to, most) {
   const all = cosines(cells, to);

@@ -1,6 +1,6 @@
 /** What the model card says: thresholds of labels and groups, members of groups. */
 
-import { keyHeader } from "./asking.js";
+import { keyHeader } from "./invocation.js";
 
 /**
  * @typedef {{name: string, version: string, thresholds: Map<string, number>, groups: Map<string, string[]>}} Model
@@ -18,6 +18,7 @@ export async function modelCard(key) {
 /** @param {any} card @returns {Model} */
 function modelOf(card) {
   const manifest = card.properties?.["aerial:manifest"] ?? card; // in a STAC item, or as it is
+  if (!manifest.labels) return UNKNOWN;
   const told = [...manifest.labels, ...manifest.groups].filter((one) => one.threshold !== null);
   return {
     name: manifest.name,

@@ -1,7 +1,9 @@
 /** The view of components: asks for token embeddings once it is wanted, and has them painted. */
 
-import { ask, Problem } from "./asking.js";
+import { ask, Problem } from "./invocation.js";
 import { int8Array } from "./npy.js";
+
+const OTHER_CELLS = "The service answered for other cells than before; open the file again.";
 
 /**
  * @param {File[]} files @param {{options: Record<string, string>, key: string, signal: AbortSignal,
@@ -13,7 +15,7 @@ export async function tokenColours(files, { options, ...asked }, cells) {
   const wanted = { ...options, outputs: "token_embeddings", embedding_dtype: "int8" };
   const { body } = await ask(files, { ...asked, options: wanted, accept: "application/x-npy" });
   const { shape: [count, rows, columns, dim], values } = int8Array(body);
-  if (count !== cells) throw new Problem({ code: "other_cells", detail: "The service answered for other cells than before; open the file again." });
+  if (count !== cells) throw new Problem({ code: "other_cells", detail: OTHER_CELLS });
   asked.onProgress("painting");
   return { colours: await paintedBeside(values, dim), rows, columns };
 }
@@ -21,7 +23,7 @@ export async function tokenColours(files, { options, ...asked }, cells) {
 /** @param {Int8Array} codes @param {number} dim @returns {Promise<Uint8ClampedArray>} */
 function paintedBeside(codes, dim) {
   return new Promise((resolve, reject) => {
-    const worker = new Worker(new URL("components_worker.js", import.meta.url), { type: "module" });
+    const worker = new Worker(new URL("../ground/components_worker.js", import.meta.url), { type: "module" });
     worker.onmessage = ({ data }) => (resolve(data), worker.terminate());
     worker.onerror = ({ message }) => (reject(new Problem({ code: "browser", detail: message })), worker.terminate());
     worker.postMessage({ codes, dim });

@@ -1,13 +1,13 @@
 /** One cell in the panel: its probabilities as bars, and the cells most like it. */
 
-import { asBackground, coloursOf } from "./colours.js";
-import { counted, make, the } from "./make.js";
-import { inside, written } from "./place.js";
-import { named } from "./scene.js";
+import { asBackground, coloursOf } from "../ground/colours.js";
+import { make, the } from "../make.js";
+import { inside, written } from "../ground/place.js";
+import { named } from "../ground/scene.js";
 
 const THUMBNAIL = 96; // pixels
 
-/** What is said of a cell aloud. @param {import("./scene.js").Cell} cell */
+/** What is said of a cell aloud. @param {import("../ground/scene.js").Cell} cell */
 export function spoken(cell) {
   const all = { ...cell.probabilities, ...cell.groups };
   const said = cell.labels.map((name) => `${name} ${all[name]?.toFixed(2)}`);
@@ -15,15 +15,16 @@ export function spoken(cell) {
 }
 
 /**
- * @param {import("./map.js").CellMap["shown"]} shown with the chosen cell, or none
+ * @param {import("../map/map.js").CellMap["shown"]} shown with the chosen cell, or none
  * @param {Map<string, number>} thresholds
- * @param {(cell: import("./scene.js").Cell) => void} onPick
+ * @param {(cell: import("../ground/scene.js").Cell) => void} onPick
  */
 export function drawCell(shown, thresholds, onPick) {
   const { chosen, corners, likeness, groups } = shown;
   if (!chosen) {
     the("cell").replaceChildren(make("h2", { id: "cell-title" }, "A cell"),
-      make("p", { className: "quiet small" }, "Click one, or go with the arrow keys: what is there, and what looks like it."));
+      make("p", { className: "quiet small" },
+        "Click one, or go with the arrow keys: what is there, and what looks like it."));
     return;
   }
   const place = corners[chosen.index];
@@ -31,7 +32,7 @@ export function drawCell(shown, thresholds, onPick) {
   const valid = chosen.valid_fraction < 0.995 ? ` · ${Math.round(100 * chosen.valid_fraction)} % with data` : "";
   the("cell").replaceChildren(
     make("h2", { id: "cell-title" }, named(chosen)),
-    make("p", { className: "quiet small" }, `${middle ?? `pixels ${chosen.x} to ${chosen.x + chosen.width}, ${chosen.y} to ${chosen.y + chosen.height}`}${valid}`),
+    make("p", { className: "quiet small" }, (middle ?? `from pixel ${chosen.x}, ${chosen.y}`) + valid),
     make("ul", { className: "bars" }, ...bars(chosen, groups, thresholds)),
     ...(likeness?.nearest.length ? [make("h3", {}, "Most like it"), make("ul", { className: "alike" },
       ...likeness.nearest.map((one, i) => alike(one, i, shown, onPick)))] : []),
@@ -58,14 +59,13 @@ function bars(cell, groups, thresholds) {
 }
 
 function alike({ cell, cosine }, i, { picture, scene }, onPick) {
-  const canvas = make("canvas", { width: THUMBNAIL, height: Math.round((THUMBNAIL * cell.height) / cell.width), "aria-hidden": "true" });
+  const height = Math.round((THUMBNAIL * cell.height) / cell.width);
+  const canvas = make("canvas", { width: THUMBNAIL, height, "aria-hidden": "true" });
   const ratio = picture.width / scene.width;
   canvas.getContext("2d").drawImage(picture, cell.x * ratio, cell.y * ratio, cell.width * ratio, cell.height * ratio,
     0, 0, canvas.width, canvas.height);
   const label = `${i + 1}: ${named(cell)}, similarity ${cosine.toFixed(2)}`;
-  return make("li", {}, make("button", { type: "button", "aria-label": label, title: named(cell), onclick: () => onPick(cell) },
-    canvas, make("span", { "aria-hidden": "true" }, `${i + 1} · ${cosine.toFixed(2)}`)));
+  const about = { type: "button", "aria-label": label, title: named(cell), onclick: () => onPick(cell) };
+  return make("li", {},
+    make("button", about, canvas, make("span", { "aria-hidden": "true" }, `${i + 1} · ${cosine.toFixed(2)}`)));
 }
-
-/** @param {import("./scene.js").Scene} scene */
-export const cellsIn = (scene) => counted(scene.cells.length, "cell");

@@ -3,7 +3,7 @@
 import { listen } from "./gestures.js";
 import { drawGraticule } from "./graticule.js";
 import { drawChosen, drawCover, drawLikeness } from "./overlay.js";
-import { cellUnder, neighbour } from "./scene.js";
+import { cellUnder, neighbour } from "../ground/scene.js";
 import { Viewport } from "./viewport.js";
 
 const PIXELATED_FROM = 4; // CSS pixels for one of the image: from there on pixels are shown as such
@@ -11,15 +11,17 @@ const PIXELATED_FROM = 4; // CSS pixels for one of the image: from there on pixe
 export class CellMap {
   view = new Viewport();
   /** What is drawn; set with `draw`. */
-  shown = { scene: null, corners: [], picture: null, tokens: null, view: "cover", opacity: 0.55, groups: new Map(), only: null,
-    chosen: null, likeness: null };
+  shown = {
+    scene: null, corners: [], picture: null, tokens: null, view: "cover", opacity: 0.5, groups: new Map(), only: null,
+    chosen: null, likeness: null,
+  };
   #canvas;
   #context;
   #isDue = false;
 
   /**
    * @param {HTMLCanvasElement} canvas
-   * @param {{chosen: (cell: import("./scene.js").Cell | null) => void, moved: () => void,
+   * @param {{chosen: (cell: import("../ground/scene.js").Cell | null) => void, moved: () => void,
    *   pointed: (pixel: [number, number] | null) => void}} tells
    */
   constructor(canvas, tells) {
@@ -57,7 +59,7 @@ export class CellMap {
     this.#move(() => this.view.fit(this.shown.scene));
   }
 
-  /** @param {import("./scene.js").Cell} cell brought into sight */
+  /** @param {import("../ground/scene.js").Cell} cell brought into sight */
   show(cell) {
     this.#move(() => this.view.show(cell));
   }

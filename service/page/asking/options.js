@@ -1,6 +1,6 @@
 /** What the user says of files that do not say it themselves. */
 
-import { the } from "./make.js";
+import { the } from "../make.js";
 
 const NAMES = ["bands", "boa_offset", "scale"];
 

@@ -1,6 +1,6 @@
 /** Lines of longitude and latitude over the image; each cell has its part of them. */
 
-import { latitudeWritten, longitudeWritten } from "./place.js";
+import { latitudeWritten, longitudeWritten } from "../ground/place.js";
 
 const LINES = 4; // about so many across the stage
 const STEPS = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20];
@@ -8,12 +8,13 @@ const STEPS = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 
 /**
  * @param {CanvasRenderingContext2D} context in CSS pixels
  * @param {import("./viewport.js").Viewport} view
- * @param {import("./scene.js").Scene} scene
- * @param {(import("./place.js").Corners | null)[]} corners of its cells
+ * @param {import("../ground/scene.js").Scene} scene
+ * @param {(import("../ground/place.js").Corners | null)[]} corners of its cells
  */
 export function drawGraticule(context, view, scene, corners) {
   const seen = scene.cells.flatMap((cell, i) => {
-    const [left, top] = view.toScreen(cell.x, cell.y), [right, bottom] = view.toScreen(cell.x + cell.width, cell.y + cell.height);
+    const [left, top] = view.toScreen(cell.x, cell.y);
+    const [right, bottom] = view.toScreen(cell.x + cell.width, cell.y + cell.height);
     const is = corners[i] && right > 0 && bottom > 0 && left < view.width && top < view.height;
     return is ? [{ quad: quadOf(corners[i], left, top, right, bottom) }] : [];
   });
@@ -22,7 +23,7 @@ export function drawGraticule(context, view, scene, corners) {
     const values = seen.flatMap(({ quad }) => quad.map((point) => point.place[axis]));
     const low = Math.min(...values), high = Math.max(...values);
     const step = STEPS.find((one) => (high - low) / one <= LINES + 1) ?? 45;
-    for (let level = Math.ceil(low / step) * step; level <= high; level += step) drawLine(context, view, seen, axis, level, step);
+    for (let i = Math.ceil(low / step); i * step <= high; i++) drawLine(context, view, seen, axis, i * step, step);
   }
 }
 

@@ -1,7 +1,7 @@
 /** What is drawn over the image, cell by cell: land cover, likeness, the chosen cell. */
 
-import { asFill, coloursOf } from "./colours.js";
-import { paintedAs, probability } from "./cover.js";
+import { asFill, coloursOf } from "../ground/colours.js";
+import { paintedAs, probability } from "../ground/cover.js";
 
 const SMALLEST_BADGE = 30; // CSS pixels of a cell that a number has room in
 
@@ -15,7 +15,7 @@ function eachCell({ view, scene }, draw) {
 
 /**
  * @param {CanvasRenderingContext2D} context in CSS pixels
- * @param {{view: import("./viewport.js").Viewport, scene: import("./scene.js").Scene, groups: Map<string, string[]>,
+ * @param {{view: import("./viewport.js").Viewport, scene: import("../ground/scene.js").Scene, groups: Map<string, string[]>,
  *   only: string | null, opacity: number}} over `only`: a label whose probabilities are shown in place of the classes
  * @param {number} ratio device pixels to CSS's
  */

@@ -16,7 +16,8 @@ const METRES_A_DEGREE = 111_195; // of latitude, on the sphere with the area of 
  */
 export function cornersOf(scene) {
   const rings = scene.cells.map((cell) => ringOf(cell.footprint, scene.cells[0].footprint));
-  const asRead = rings.map((ring) => ring && cornersFrom(ring)), mirrored = rings.map((ring) => ring && cornersFrom(turned(ring)));
+  const asRead = rings.map((ring) => ring && cornersFrom(ring));
+  const mirrored = rings.map((ring) => ring && cornersFrom(turned(ring)));
   return gap(scene, mirrored) < gap(scene, asRead) ? mirrored : asRead;
 }
 

@@ -1,6 +1,6 @@
 /** Files that are dropped on the page, or chosen. */
 
-import { the } from "./make.js";
+import { the } from "../make.js";
 
 /** @param {(files: File[]) => void} onFiles */
 export function takeFiles(onFiles) {

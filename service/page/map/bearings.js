@@ -1,8 +1,8 @@
 /** Scale, north, and the place under the pointer. */
 
-import { the } from "./make.js";
-import { bearings, inside, written } from "./place.js";
-import { cellUnder } from "./scene.js";
+import { the } from "../make.js";
+import { bearings, inside, written } from "../ground/place.js";
+import { cellUnder } from "../ground/scene.js";
 
 const WIDEST = 130; // CSS pixels of the scale bar
 

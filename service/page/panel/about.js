@@ -1,15 +1,14 @@
 /** What image this is, and what had to be assumed of it. */
 
-import { cellsIn } from "./cell_card.js";
-import { counted, make, the } from "./make.js";
-import { bearings } from "./place.js";
+import { counted, make, the } from "../make.js";
+import { bearings } from "../ground/place.js";
 
 /**
  * @param {string} title
- * @param {import("./map.js").CellMap["shown"]} shown
- * @param {import("./scene.js").Scene[]} scenes of the answer, of which one is shown
+ * @param {import("../map/map.js").CellMap["shown"]} shown
+ * @param {import("../ground/scene.js").Scene[]} scenes of the answer, of which one is shown
  * @param {{id: string, error: {code: string, detail: string}}[]} refused
- * @param {(scene: import("./scene.js").Scene) => void} onScene
+ * @param {(scene: import("../ground/scene.js").Scene) => void} onScene
  */
 export function drawAbout(title, shown, scenes, refused, onScene) {
   const { scene } = shown;
@@ -17,7 +16,8 @@ export function drawAbout(title, shown, scenes, refused, onScene) {
     ...scenes.map((one) => make("option", { selected: one === scene }, one.id)));
   the("about").replaceChildren(
     make("h2", {}, title),
-    make("p", { className: "quiet" }, [cellsIn(scene), sizeOf(shown), shortened(scene.crs)].filter(Boolean).join(" · ")),
+    make("p", { className: "quiet" },
+      [counted(scene.cells.length, "cell"), sizeOf(shown), shortened(scene.crs)].filter(Boolean).join(" · ")),
     ...(scenes.length > 1 ? [select] : []),
     make("ul", { className: "warnings" },
       ...refused.map(({ id, error }) => make("li", {}, make("b", {}, `${id} was refused. `), error.detail)),
@@ -37,9 +37,11 @@ function sizeOf({ scene, corners }) {
 /** A reference system without a code is a page of WKT. */
 const shortened = (crs) => (crs && crs.length > 40 ? /"([^"]+)"/.exec(crs)?.[1] ?? "" : crs);
 
-/** @param {import("./scene.js").Scene} scene @returns {{message: string, cells: number}[]} each once */
+/** @param {import("../ground/scene.js").Scene} scene @returns {{message: string, cells: number}[]} each once */
 function warningsOf(scene) {
   const counts = new Map();
-  for (const cell of scene.cells) for (const { message } of cell.warnings) counts.set(message, (counts.get(message) ?? 0) + 1);
+  for (const { message } of scene.cells.flatMap((cell) => cell.warnings)) {
+    counts.set(message, (counts.get(message) ?? 0) + 1);
+  }
   return [...counts].map(([message, cells]) => ({ message, cells }));
 }

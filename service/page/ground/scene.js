@@ -15,6 +15,7 @@
  * @property {Record<string, number | null>} probabilities of labels, null where the model cannot tell
  * @property {Record<string, number>} groups
  * @property {string[]} labels over their thresholds, likeliest first
+ * @property {number} valid_fraction share of pixels with data, 0 to 1
  * @property {any} footprint GeoJSON, or null
  * @property {string} picture PNG in base64
  * @property {{code: string, message: string}[]} warnings

@@ -35,9 +35,10 @@ export function principalAxes(tokens, dim) {
 /** @returns {Float32Array[]} evenly spread over all tokens */
 function sampled(tokens, dim) {
   const count = tokens.length / dim, step = Math.max(1, count / SAMPLE);
-  const number = Math.min(count, SAMPLE);
-  return Array.from({ length: number }, (_, i) => tokens.subarray(Math.floor(i * step) * dim, Math.floor(i * step) * dim + dim));
+  return Array.from({ length: Math.min(count, SAMPLE) }, (_, i) => token(tokens, Math.floor(i * step), dim));
 }
+
+const token = (tokens, i, dim) => tokens.subarray(i * dim, (i + 1) * dim);
 
 /** Gram and Schmidt. @param {Float64Array[]} vectors */
 function orthonormal(vectors) {
@@ -75,7 +76,7 @@ export function painted(codes, dim) {
   const colours = new Uint8ClampedArray(4 * count).fill(255);
   axes.forEach((axis, k) => {
     const offset = dot(mean, axis);
-    const along = Float32Array.from({ length: count }, (_, i) => dot(tokens.subarray(i * dim, i * dim + dim), axis) - offset);
+    const along = Float32Array.from({ length: count }, (_, i) => dot(token(tokens, i, dim), axis) - offset);
     const sorted = along.slice().sort();
     const low = sorted[Math.floor(0.02 * (count - 1))], high = sorted[Math.ceil(0.98 * (count - 1))];
     along.forEach((value, i) => (colours[4 * i + k] = (255 * (value - low)) / (high - low || 1)));

@@ -1,6 +1,6 @@
 /** How far what was asked for is. */
 
-import { the } from "./make.js";
+import { the } from "../make.js";
 
 const WORDS = {
   fetching: "Fetching the example …",

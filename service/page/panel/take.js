@@ -1,7 +1,7 @@
 /** Files to take away, and the curl line that gets the same. */
 
-import { address, ask } from "./asking.js";
-import { make, the } from "./make.js";
+import { address, ask } from "../asking/invocation.js";
+import { make, the } from "../make.js";
 
 /** @typedef {{name: string, accept: string, ending: string}} Format @type {Format[]} */
 export const FORMATS = [
