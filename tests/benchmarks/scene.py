@@ -105,6 +105,40 @@ def _memory_mb(pid: int) -> float:
     return 0.0
 
 
+def _busy(pid: int) -> float:
+    """Processor seconds so far."""
+    with suppress(OSError):
+        user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+    return 0.0
+
+
+def embed(scene: Path, to: Path, kill_when: int | None = None) -> tuple[float, float, float]:
+    """(seconds, processor seconds, peak MB) of the command; killed once its parts hold `kill_when` bytes.
+
+    Decode processes are nobody's children when they end, so all are looked at while they live.
+    """
+    command = [sys.executable, "-m", "service", "embed", str(scene), "--out", str(to)]
+    started, peak, busy = time.perf_counter(), 0.0, dict[int, float]()
+    parts = to.with_name(to.name + ".parts")
+    with subprocess.Popen(command, cwd=ROOT, env=os.environ) as process:
+        while process.poll() is None:
+            pids = _tree(process.pid)
+            peak = max(peak, sum(map(_memory_mb, pids)))
+            busy |= {pid: max(_busy(pid), busy.get(pid, 0)) for pid in pids}
+            if kill_when and sum(file.stat().st_size for file in parts.glob("*.arrow")) >= kill_when:
+                process.kill()
+            time.sleep(0.25)
+    return time.perf_counter() - started, sum(busy.values()), peak
+
+
+def rows_in(parts: Path) -> Iterator[pa.RecordBatch]:
+    """Batches of rows that were written before a kill."""
+    for file in sorted(parts.glob("*.arrow")):
+        with file.open("rb") as opened, suppress(pa.ArrowInvalid, OSError):
+            yield from pa.ipc.open_stream(opened)
+
+
 def main() -> None:
     """See the module's text."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
