@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
-import signal
 import subprocess
 import sys
 import tempfile
@@ -93,38 +91,45 @@ def _bare_in_its_own_process(seconds: float) -> tuple[float, float]:
 
 
 def _tree(pid: int) -> list[int]:
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *(one for child in children for one in _tree(int(child)))]
+    with suppress(OSError):
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [pid, *(one for child in children for one in _tree(int(child)))]
+    return []
 
 
 def _memory_mb(pid: int) -> float:
-    total = 0
-    for one in _tree(pid):
-        try:
-            lines = Path(f"/proc/{one}/smaps_rollup").read_text().splitlines()
-        except OSError:
-            continue
-        total += next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
-    return total / 1024
+    """Proportional set size; 0 once it has ended."""
+    with suppress(OSError):
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+    return 0.0
+
+
+def _busy(pid: int) -> float:
+    """Processor seconds so far."""
+    with suppress(OSError):
+        user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+    return 0.0
 
 
 def embed(scene: Path, to: Path, kill_when: int | None = None) -> tuple[float, float, float]:
-    """(seconds, processor seconds, peak MB) of the command; killed once its parts hold `kill_when` bytes."""
-    before = _busy()
+    """(seconds, processor seconds, peak MB) of the command; killed once its parts hold `kill_when` bytes.
+
+    Decode processes are nobody's children when they end, so all are looked at while they live.
+    """
     command = [sys.executable, "-m", "service", "embed", str(scene), "--out", str(to)]
-    started, peak = time.perf_counter(), 0.0
+    started, peak, busy = time.perf_counter(), 0.0, dict[int, float]()
     parts = to.with_name(to.name + ".parts")
     with subprocess.Popen(command, cwd=ROOT, env=os.environ) as process:
         while process.poll() is None:
-            try:
-                peak = max(peak, _memory_mb(process.pid))
-            except OSError:  # it ended in between
-                break
+            pids = _tree(process.pid)
+            peak = max(peak, sum(map(_memory_mb, pids)))
+            busy |= {pid: max(_busy(pid), busy.get(pid, 0)) for pid in pids}
             if kill_when and sum(file.stat().st_size for file in parts.glob("*.arrow")) >= kill_when:
-                process.send_signal(signal.SIGKILL)
+                process.kill()
             time.sleep(0.25)
-        process.wait()
-    return time.perf_counter() - started, _busy() - before, peak
+    return time.perf_counter() - started, sum(busy.values()), peak
 
 
 def rows_in(parts: Path) -> Iterator[pa.RecordBatch]:
@@ -132,11 +137,6 @@ def rows_in(parts: Path) -> Iterator[pa.RecordBatch]:
     for file in sorted(parts.glob("*.arrow")):
         with file.open("rb") as opened, suppress(pa.ArrowInvalid, OSError):
             yield from pa.ipc.open_stream(opened)
-
-
-def _busy() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 def main() -> None:
