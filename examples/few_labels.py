@@ -3,15 +3,16 @@
     python -m service embed TILES --out embeddings.parquet
     python examples/few_labels.py embeddings.parquet labels.csv classes.csv
 
-labels.csv has the columns id and label: a few tiles of each class, by the ids that embeddings.parquet has (a file's name
-without its ending). classes.csv gets every patch's class, its score (about 1 for a clear case, about 0 for any other
-class), and where its middle lies. Nothing is trained but 192 weights a class, which takes milliseconds.
+labels.csv has the columns id and label: a few tiles of each class, by the ids that embeddings.parquet has (a file's
+name without its ending). classes.csv gets every patch's class, its score (about 1 for a clear case, about 0 for any
+other class), and where its middle lies. Nothing is trained but 192 weights a class, which takes milliseconds.
 """
 
 from __future__ import annotations
 
 import csv
 import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -37,7 +38,7 @@ def main(embeddings: str, labels: str, classes: str) -> None:
     """Reads, classifies, writes."""
     columns = pq.read_table(embeddings, columns=["id", "bbox", "embedding", "error"])
     rows = [row for row in columns.to_pylist() if row["error"] is None]
-    with open(labels, newline="") as file:
+    with Path(labels).open(newline="") as file:
         label_of = {row["id"]: row["label"] for row in csv.DictReader(file)}
     labelled = np.array([i for i, row in enumerate(rows) if row["id"] in label_of])
     if not labelled.size:
@@ -47,7 +48,7 @@ def main(embeddings: str, labels: str, classes: str) -> None:
         labelled,
         [label_of[rows[i]["id"]] for i in labelled],
     )
-    with open(classes, "w", newline="") as file:
+    with Path(classes).open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["id", "class", "score", "longitude", "latitude"])
         for row, name, score in zip(rows, found, scores, strict=True):
