@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,10 @@ from affine import Affine
 from moto.server import ThreadedMotoServer
 
 from service.formats import geoparquet
+from service.imagery.patches import ReadOptions
 from service.model.artifact import Artifact
+from service.offline.opening import open_tile
+from service.offline.sources import find
 from tests.conftest import ROOT, Service
 from tests.imagery import PLACE, geotiff, reflectance
 from tests.service.offline.conftest import Embed
@@ -122,6 +127,37 @@ def test_band_files_of_a_scene_have_the_rows_of_one_file_with_all_bands(tmp_path
         assert np.allclose(one["embedding"], other["embedding"], atol=1e-4)
 
 
+def test_more_tiles_are_embedded_than_may_be_open(tmp_path: Path, embed: Embed) -> None:
+    (tmp_path / "in").mkdir()
+    for i, band in enumerate(NAMES):
+        content = geotiff(reflectance(120)[i : i + 1])
+        for tile in range(60):
+            (tmp_path / "in" / f"{tile}_{band}.tif").write_bytes(content)
+    with few_files(100):
+        assert embed("in") == 0
+    assert len(rows()) == 60
+
+
+@contextmanager
+def few_files(more: int) -> Iterator[None]:
+    """This process may open only so many more."""
+    lowest = os.open(os.devnull, os.O_RDONLY)
+    os.close(lowest)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + more, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_that_this_machine_has_run_out_is_held_against_no_tile(tmp_path: Path, tiny_artifact: Artifact) -> None:
+    (tmp_path / "a.tif").write_bytes(geotiff(reflectance(120)))
+    (tile,) = find([str(tmp_path / "a.tif")], NAMES)
+    with few_files(0), pytest.raises(OSError, match="Too many open files"):
+        open_tile(tile, tiny_artifact.manifest.input.spec, ReadOptions(), tmp_path)
+
+
 def test_what_lies_in_s3_is_fetched_and_not_kept(tmp_path: Path, embed: Embed, monkeypatch: pytest.MonkeyPatch) -> None:
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
@@ -136,10 +172,11 @@ def test_what_lies_in_s3_is_fetched_and_not_kept(tmp_path: Path, embed: Embed, m
         s3 = boto3.client("s3")
         s3.create_bucket(Bucket="tiles")
         objects = {"in/a.tif": geotiff(reflectance(), names=NAMES), "in/bad.tif": b"no GeoTIFF", "in-other/c.tif": b""}
+        objects["in/"] = b""  # how S3's console makes a folder
         objects |= {f"in/deep/S2_x_{band}.tif": geotiff(SCENE[i : i + 1]) for i, band in enumerate(NAMES)}
         for key, content in objects.items():
             s3.put_object(Bucket="tiles", Key=key, Body=content)
-        assert embed("s3://tiles/in", **BY_WINDOWS) == 3
+        assert embed("s3://tiles/in/", **BY_WINDOWS) == 3
         assert embed("s3://tiles/nothing", "--out", "other.parquet") == 1
     finally:
         server.stop()
