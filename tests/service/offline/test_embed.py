@@ -127,6 +127,14 @@ def test_band_files_of_a_scene_have_the_rows_of_one_file_with_all_bands(tmp_path
         assert np.allclose(one["embedding"], other["embedding"], atol=1e-4)
 
 
+def test_names_of_files_may_be_any_bytes(tmp_path: Path, embed: Embed) -> None:
+    content = geotiff(SCENE, names=NAMES)
+    for name in (b"S\xfcd.tif", "Nörd\n.tif".encode()):
+        (tmp_path / os.fsdecode(name)).write_bytes(content)
+    assert embed(tmp_path, **BY_WINDOWS) == 0
+    assert {row["id"] for row in rows()} == {"S\\xfcd", "Nörd\n"}
+
+
 def test_more_tiles_are_embedded_than_may_be_open(tmp_path: Path, embed: Embed) -> None:
     (tmp_path / "in").mkdir()
     for i, band in enumerate(NAMES):
