@@ -72,17 +72,17 @@ def embed(asked: Asked, settings: Settings) -> int:
     except BaseException:
         journal.close()
         raise
-    if asked.map is not None and journal.finished:
+    if asked.map is not None and tiles[0].source in journal.finished:
         try:
-            print(*layers.write_map(journal, artifact, asked.options.stride, asked.map), sep="\n")
+            print(*layers.write_map(journal, tiles[0].source, artifact, asked.options.stride, asked.map), sep="\n")
         except ImageryError as error:
             raise OfflineError(f"{error.detail} Without --map, called again, it goes on.") from None
     if asked.geojson is not None:
         layers.write_geojson(journal, artifact, asked.geojson)
         print(asked.geojson)
-    count = journal.join(asked.out)
-    print(f"{asked.out}: {count} patches of {len(journal.finished)} tiles")
     code = _tell_refused(journal, asked.out.with_suffix(".failures.jsonl"))
+    count = journal.join(asked.out)  # last: with it the run is over, also if it is killed now
+    print(f"{asked.out}: {count} patches of {len(journal.finished)} tiles")
     journal.remove()
     return code
 

@@ -210,6 +210,27 @@ def test_a_map_and_geojson_show_what_the_rows_say(tmp_path: Path, embed: Embed) 
     assert rasterio.open("map.classes.tif").count == 1
 
 
+def test_a_map_is_of_the_tile_that_is_named_now_whatever_a_run_before_had(tmp_path: Path, embed: Embed) -> None:
+    (tmp_path / "a.tif").write_bytes(geotiff(reflectance(300), names=NAMES))
+    save_scene(tmp_path / "scene.tif")
+    assert embed("a.tif", "scene.tif", "--geojson", tmp_path) == 1  # a folder: the run stops after its last tile
+    assert embed("scene.tif", "--map", "map.tif") == 0
+    assert {row["id"] for row in rows()} == {"a", "scene"}
+    with rasterio.open("map.tif") as dataset, rasterio.open("scene.tif") as scene:
+        assert (dataset.shape, dataset.bounds[0]) == ((5, 5), scene.bounds[0])
+
+
+def test_what_was_refused_is_listed_before_the_rows_are_there(tmp_path: Path, embed: Embed) -> None:
+    (tmp_path / "a.tif").write_bytes(geotiff(reflectance(), names=NAMES))
+    (tmp_path / "b.tif").write_bytes(b"no GeoTIFF")
+    (tmp_path / "out.parquet.unfinished").mkdir()  # nothing can be written there
+    assert embed("a.tif", "b.tif") == 1
+    assert (tmp_path / "out.failures.jsonl").exists() and not (tmp_path / "out.parquet").exists()
+    (tmp_path / "out.parquet.unfinished").rmdir()
+    assert embed("a.tif", "b.tif") == 3
+    assert [row["id"] for row in rows()] == ["a"]
+
+
 def test_what_cannot_be_done_is_said_before_anything_is(
     tmp_path: Path, embed: Embed, capfd: pytest.CaptureFixture[str]
 ) -> None:
