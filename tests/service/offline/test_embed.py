@@ -195,8 +195,8 @@ def test_what_lies_in_s3_is_fetched_and_not_kept(tmp_path: Path, embed: Embed, m
 
 def test_a_map_and_geojson_show_what_the_rows_say(tmp_path: Path, embed: Embed) -> None:
     save_scene(tmp_path / "scene.tif")
-    assert embed("scene.tif", "--map", "map.tif", "--geojson", "map.geojson", **BY_WINDOWS) == 0
-    features = json.loads((tmp_path / "map.geojson").read_text())["features"]
+    assert embed("scene.tif", "--map", "map.tif", "--geojson", "new/map.geojson", **BY_WINDOWS) == 0
+    features = json.loads((tmp_path / "new" / "map.geojson").read_text())["features"]
     found = rows()
     with rasterio.open("map.tif") as dataset, rasterio.open("scene.tif") as scene:
         assert (dataset.crs, dataset.bounds[0], dataset.bounds[3]) == (scene.crs, scene.bounds[0], scene.bounds[3])
@@ -243,6 +243,8 @@ def test_what_cannot_be_done_is_said_before_anything_is(
         (("a.tif", "--outputs", "token_embeddings"), 1, "JSON or npy"),
         (("a.tif", "--scale", "-1"), 2, "scale"),
         (("a.tif", "--out", "a.tif"), 1, "parquet"),
+        (("a.tif", "--map", "a.tif"), 1, "written over"),
+        (("a.tif", "--stride", "121"), 1, "at most 120"),
     ):
         assert embed(*said) == code
         assert told in capfd.readouterr().err
