@@ -54,7 +54,11 @@ def find(said: Sequence[str], bands: Sequence[str]) -> list[SourceTile]:
 
 def _local(said: str) -> Iterator[tuple[str, int]]:
     root, pattern = Path(Path(said).anchor), Path(said).relative_to(Path(said).anchor)
-    for path in [Path(said)] if Path(said).exists() else root.glob(str(pattern)):
+    try:
+        paths = [Path(said)] if Path(said).exists() else list(root.glob(str(pattern)))
+    except ValueError as error:  # "**.tif", for one
+        raise OfflineError(f"{said} is no glob: {error}.") from None
+    for path in paths:
         inside = path.rglob("*") if path.is_dir() else [path]
         for file in inside:
             if not path.is_dir() or (file.suffix.lower() in (".tif", ".tiff") and file.is_file()):
