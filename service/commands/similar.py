@@ -17,12 +17,14 @@ def main(arguments: Sequence[str]) -> int:
     """The exit code, as CODES has them."""
     parser = argparse.ArgumentParser(prog="python -m service similar", description=ABOUT, epilog=CODES)
     parser.add_argument("embeddings", type=Path, metavar="FILE.parquet")
-    parser.add_argument("--id", required=True, help="of the tile that the patch is of")
+    parser.add_argument("--id", required=True, help="of the tile that the patch is of, or its source")
     parser.add_argument("--window", type=_window, metavar="C,R,W,H", help="of the patch, where its tile has several")
     parser.add_argument("--like", type=Path, metavar="OTHER.parquet", help="where the patch is, if not in FILE")
     parser.add_argument("--k", type=_count, default=10, help="how many (default: 10)")
     parser.add_argument("--to", type=_written, metavar="FILE", help=f"write them, too: {', '.join(WRITTEN)}")
     asked = parser.parse_args(arguments)
+    if asked.to and asked.to.resolve() in {file.resolve() for file in (asked.embeddings, asked.like) if file}:
+        parser.error(f"--to would write over {asked.to}")
 
     from service.offline.errors import OfflineError
     from service.offline.neighbours import Embeddings, cosine_table, write

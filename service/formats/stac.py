@@ -18,6 +18,7 @@ EXTENSIONS = (
     "https://stac-extensions.github.io/file/v2.1.0/schema.json",
 )
 NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_.\-\s]+[a-zA-Z0-9]")  # mlm:name, as its schema has it
+NOT_IN_A_NAME = re.compile(r"[^a-zA-Z0-9_.\-]+")
 LICENCE = re.compile(r"[\w\-.+]+")  # SPDX's identifiers look so
 SHA2_256 = "1220"  # what a multihash of 32 bytes by SHA-256 begins with
 EVER = {"datetime": None, "start_datetime": "1900-01-01T00:00:00Z", "end_datetime": "9999-12-31T23:59:59Z"}
@@ -60,7 +61,7 @@ def _bands(manifest: Manifest) -> list[dict[str, Any]]:
 def _model(manifest: Manifest) -> dict[str, Any]:
     backbone = manifest.backbone
     return {
-        "mlm:name": manifest.name if NAME.fullmatch(manifest.name) else f"model {manifest.name}".rstrip("._-"),
+        "mlm:name": _name(manifest.name),
         "mlm:architecture": f"Vision Transformer ({backbone.timm}, tokens of {backbone.patch_size} pixels)",
         "mlm:framework": "PyTorch",
         "mlm:tasks": ["scene-classification", "similarity-search"],
@@ -69,6 +70,10 @@ def _model(manifest: Manifest) -> dict[str, Any]:
         "mlm:input": [_input(manifest)],
         "mlm:output": [_embedding(manifest), _land_cover(manifest)],
     }
+
+
+def _name(own: str) -> str:
+    return own if NAME.fullmatch(own) else f"model {NOT_IN_A_NAME.sub('-', own)}".rstrip("_.- ")
 
 
 def _input(manifest: Manifest) -> dict[str, Any]:

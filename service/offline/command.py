@@ -50,11 +50,10 @@ def embed(asked: Asked, settings: Settings) -> int:
     if asked.out.exists():
         raise OfflineError(f"{asked.out} is there already; remove it, or name another.")
     artifact = artifacts.load(asked.model)
+    if (asked.options.stride or 0) > (patch_px := artifact.manifest.input.patch_px):
+        raise OfflineError(f"A stride of more than a patch leaves pixels out: name at most {patch_px}.")
     tiles = find(asked.tiles, artifact.manifest.input.bands)
-    if asked.map is not None and len(tiles) > 1:
-        raise OfflineError(f"A map is of one scene, and these are {len(tiles)} tiles: leave --map out, or name one.")
-    if (asked.map or asked.geojson) is not None and "probabilities" not in asked.options.outputs:
-        raise OfflineError("Maps and GeoJSON show land cover: leave --outputs out, or name probabilities.")
+    _refuse_layers(asked, tiles)
     found = engines.choose(artifact, settings.threads, settings.engine)
     folder = asked.out.with_name(asked.out.name + ".parts")
     terms = {
@@ -72,19 +71,32 @@ def embed(asked: Asked, settings: Settings) -> int:
     except BaseException:
         journal.close()
         raise
-    if asked.map is not None and journal.finished:
+    if asked.map is not None and tiles[0].source in journal.finished:
         try:
-            print(*layers.write_map(journal, artifact, asked.options.stride, asked.map), sep="\n")
+            print(*layers.write_map(journal, tiles[0].source, artifact, asked.options.stride, asked.map), sep="\n")
         except ImageryError as error:
             raise OfflineError(f"{error.detail} Without --map, called again, it goes on.") from None
     if asked.geojson is not None:
         layers.write_geojson(journal, artifact, asked.geojson)
         print(asked.geojson)
-    count = journal.join(asked.out)
-    print(f"{asked.out}: {count} patches of {len(journal.finished)} tiles")
     code = _tell_refused(journal, asked.out.with_suffix(".failures.jsonl"))
+    count = journal.join(asked.out)  # last: with it the run is over, also if it is killed now
+    print(f"{asked.out}: {count} patches of {len(journal.finished)} tiles")
     journal.remove()
     return code
+
+
+def _refuse_layers(asked: Asked, tiles: Sequence[SourceTile]) -> None:
+    if asked.map is not None and len(tiles) > 1:
+        raise OfflineError(f"A map is of one scene, and these are {len(tiles)} tiles: leave --map out, or name one.")
+    files = [file for file in (asked.map, asked.geojson) if file is not None]
+    if files and "probabilities" not in asked.options.outputs:
+        raise OfflineError("Maps and GeoJSON show land cover: leave --outputs out, or name probabilities.")
+    places = {part.place for tile in tiles for part in tile.files} if files else ()
+    for file in files:
+        if str(file.absolute()) in places:
+            raise OfflineError(f"{file} is a tile itself, and would be written over: name another file.")
+        file.parent.mkdir(parents=True, exist_ok=True)
 
 
 async def _run(

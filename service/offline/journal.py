@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -115,15 +116,17 @@ class Journal:
         self._done.write(json.dumps(said).encode() + b"\n")
         self._done.flush()
 
-    def tables(self) -> Iterator[pa.Table]:
-        """All rows of tiles that are not refused, batch by batch, in the order in which they were written."""
-        import pyarrow as pa
-        import pyarrow.compute as pc
+    def tables(self, only: str | None = None) -> Iterator[pa.Table]:
+        """All rows of finished tiles, or of one of them, batch by batch, in the order in which they were written.
 
+        A tile that a run before began may not be among those of this one: it stays unfinished, and does not count.
+        """
+        import pyarrow as pa
+
+        wanted = self.finished if only is None else {only}
         for batch in self._batches():
             rows = pa.Table.from_batches([batch])
-            if self.refused:
-                rows = rows.filter(pc.invert(pc.is_in(rows["source"], pa.array(list(self.refused)))))
+            rows = rows.filter(pa.array([source in wanted for source in rows["source"].to_pylist()]))
             if len(rows):
                 yield rows
 
@@ -159,5 +162,7 @@ class Journal:
             for rows in self.tables():
                 writer.append_table(rows)
                 count += len(rows)
+        with unfinished.open("rb") as file:
+            os.fsync(file.fileno())  # what it is made of is removed next
         unfinished.replace(to)
         return count

@@ -14,19 +14,19 @@ from service.model.artifact import Artifact
 from service.offline.journal import Journal
 
 
-def write_map(journal: Journal, artifact: Artifact, stride: int | None, to: Path) -> list[Path]:
+def write_map(journal: Journal, source: str, artifact: Artifact, stride: int | None, to: Path) -> list[Path]:
     """`to` with the probability of each label as a band; beside it the likeliest as `.classes.tif`, and their style.
 
-    Of the one tile that the journal has. Returns the files. Raises ImageryError no_georeference.
+    Of one finished tile, whose rows are read anew for each file: with a small stride there are millions. Returns the
+    files. Raises ImageryError no_georeference.
     """
     manifest = artifact.manifest
     legend = colours.legend(manifest.labels, manifest.groups)
-    rows = list(_records(journal))
-    grid = cog.Grid.of(rows[0], *journal.finished[rows[0]["source"]], stride)
+    grid = cog.Grid.of(next(_records(journal, source)), *journal.finished[source], stride)
     classes, style = to.with_suffix(".classes.tif"), to.with_suffix(".classes.qml")
-    cog.write(to, rows, list(legend), grid)
-    cog.write_classes(classes, rows, legend, grid)
-    style.write_text(qgis.style(legend))
+    cog.write(to, _records(journal, source), list(legend), grid)
+    cog.write_classes(classes, _records(journal, source), legend, grid)
+    style.write_text(qgis.style(legend), encoding="utf-8")
     return [to, classes, style]
 
 
@@ -42,8 +42,8 @@ def write_geojson(journal: Journal, artifact: Artifact, to: Path) -> None:
         file.write(b"\n]}\n")
 
 
-def _records(journal: Journal) -> Iterator[dict[str, Any]]:
-    for rows in journal.tables():
+def _records(journal: Journal, source: str | None = None) -> Iterator[dict[str, Any]]:
+    for rows in journal.tables(source):
         left_out = [
             name for name in ("embedding", "embedding_scale", "model", "error", "bbox") if name in rows.schema.names
         ]

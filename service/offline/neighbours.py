@@ -36,18 +36,18 @@ class Embeddings:
         except pa.ArrowInvalid:
             raise OfflineError(f"{path} is no Parquet file.") from None
         schema = self._file.schema_arrow
-        wanted = {"id", "window", "geometry", "model", "embedding"}
+        wanted = {"id", "source", "window", "geometry", "model", "embedding"}
         if missing := sorted(wanted - set(schema.names)):
             raise OfflineError(f"{path} has no column {', '.join(missing)}: name a file that `embed` wrote.")
         if not pa.types.is_fixed_size_list(schema.field("embedding").type):
             raise OfflineError(f"The embeddings of {path} differ in length: name a file that `embed` wrote.")
 
     def find(self, tile: str, window: Sequence[int] | None) -> int:
-        """The row of a patch. Raises OfflineError unless there is exactly one."""
+        """The row of a patch of a tile, by its id or its source. Raises OfflineError unless there is exactly one."""
         import pyarrow.compute as pc
 
-        rows = self._file.read(["id", "window"])
-        is_it = pc.equal(rows["id"], tile)
+        rows = self._file.read(["id", "source", "window"])
+        is_it = pc.or_kleene(pc.equal(rows["id"], tile), pc.equal(rows["source"], tile))
         for name, number in zip(geoparquet.WINDOW, window or (), strict=False):
             is_it = pc.and_(is_it, pc.equal(pc.struct_field(rows["window"], name), number))
         (found,) = np.nonzero(is_it.fill_null(False).to_numpy())
@@ -56,9 +56,13 @@ class Embeddings:
         where = f" at {','.join(map(str, window))}" if window else ""
         if not len(found):
             raise OfflineError(f"{self._path} has no patch called {tile}{where}.")
-        windows = rows["window"].take(found[:3]).to_pylist()
-        some = " or ".join(",".join(map(str, one.values())) for one in windows if one)
-        raise OfflineError(f"{len(found)} patches are called {tile}{where}: say which with --window, as {some}.")
+        some = rows.take(found).to_pylist()
+        if len(sources := dict.fromkeys(str(row["source"]) for row in some)) > 1:
+            detail = f"by its source in place of its id, as --id {' or '.join([*sources][:3])}"
+        else:
+            windows = [",".join(map(str, row["window"].values())) for row in some[:3] if row["window"]]
+            detail = f"with --window, as {' or '.join(windows)}"
+        raise OfflineError(f"{len(found)} patches are called {tile}{where}: say which {detail}.")
 
     def nearest(self, of: Embeddings, row: int, k: int) -> pa.Table:
         """The rows of the k nearest of a row of `of`, nearest first, with their cosines; without itself.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from service.pixels import windowed
 SENT_BYTES = 100_000_000  # of all files of a tile; 16 million pixels of three bands and 16 bits have 96 MB
 MOST_PIXELS = 2**40  # of a scene that is read by windows
 MOST_BLOCKS = 2_000_000  # 50 bytes each in the walk over the header
+NO_FILES_FAULT = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT}  # the next would fail as well
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ class Opened:
 
 
 def open_tile(tile: SourceTile, spec: InputSpec, options: ReadOptions, folder: Path) -> Opened:
-    """Reads, and downloads to `folder`. Raises ImageryError and ServiceError: what is wrong with the tile.
+    """Reads, and downloads to `folder`. Raises ImageryError and ServiceError: what is wrong with the tile; OSError for
+    what is wrong with this machine, such as a full disk.
 
     What the service would answer is decoded as it does, to the same warnings; what is larger is read by windows.
     """
@@ -51,6 +54,8 @@ def open_tile(tile: SourceTile, spec: InputSpec, options: ReadOptions, folder: P
             paths = tuple(_at_hand(file, folder, held) for file in tile.files)
             files = tuple(TileFile(_content(path), file.band) for path, file in zip(paths, tile.files, strict=True))
         except OSError as error:
+            if error.errno in NO_FILES_FAULT:
+                raise
             code = "source_forbidden" if isinstance(error, PermissionError) else "source_not_found"
             raise ServiceError(code, f"The file cannot be read: {error}.") from None
         limits = by_windows(options).limits

@@ -24,6 +24,7 @@ PIECE = 512  # patches: 77 MB at 224 pixels. Rows of a scene's windows that are 
 AHEAD = 2048  # patches that are decoded, or about to be, and have not been through the engine
 PATIENCE_S = 60  # for a piece to be decoded, at least: nobody waits on the line, and the machine may be busy
 OPENED_AHEAD = 8  # tiles: what lies in S3 takes a while to come
+WAITING = 8  # tiles that are open and wait for a decode process: each holds its files, and many systems allow 1024
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class Decoding:
         self._settings, self._options, self._folder = settings, options, folder
         self._journal, self._progress = journal, progress
         self.room = Room(AHEAD)
+        self._open_tiles = asyncio.Semaphore(settings.decode_workers + WAITING)
         self._pool: DecodePool | None = None  # of what is sent, once there is such a tile
 
     def _pool_of(self, scene: Sequence[tuple[Path, str | None]] = ()) -> DecodePool:
@@ -106,13 +108,19 @@ class Decoding:
 
     async def _opened(self, tiles: Iterable[SourceTile]) -> AsyncIterator[tuple[SourceTile, Opened | ServiceError]]:
         opening: deque[tuple[SourceTile, asyncio.Task[Opened | ServiceError]]] = deque()
-        for tile in tiles:
-            opening.append((tile, asyncio.create_task(asyncio.to_thread(self._open, tile))))
-            if len(opening) == OPENED_AHEAD:
-                first, task = opening.popleft()
-                yield first, await task
-        for tile, task in opening:
-            yield tile, await task
+        try:
+            for tile in tiles:
+                opening.append((tile, asyncio.create_task(asyncio.to_thread(self._open, tile))))
+                if len(opening) == OPENED_AHEAD:
+                    first, task = opening.popleft()
+                    yield first, await task
+            for tile, task in opening:
+                yield tile, await task
+        finally:
+            tasks = [task for _, task in opening]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)  # asyncio complains of failures that nobody looked at
 
     def _open(self, tile: SourceTile) -> Opened | ServiceError:
         try:
@@ -126,14 +134,18 @@ class Decoding:
         width, height = opened.size
         patches = count(width, height, self._input.patch_px, self._options.stride)
         await self.room.take(patches)
+        await self._open_tiles.acquire()
         decoding = asyncio.create_task(self._sent(opened, pool))
         return Piece(
             opened.tile, (0, 0, width, height), opened.size, patches, opened.tile.size / patches, True, decoding
         )
 
     async def _sent(self, opened: Opened, pool: DecodePool) -> Tile | None:
-        with opened.held:
-            return await pool.decode(opened.files, self._options, opened.headers)
+        try:
+            with opened.held:
+                return await pool.decode(opened.files, self._options, opened.headers)
+        finally:
+            self._open_tiles.release()
 
     async def _windows(self, opened: Opened) -> AsyncIterator[Piece]:
         """By a pool of their own, whose processes map the scene."""

@@ -5,6 +5,7 @@ The service's container has no tqdm, which training uses; and two rates are want
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 
@@ -54,7 +55,9 @@ class Progress:
         left = "" if left_s is None or left_s < 1 else f", {_duration(left_s)} left"
         line = f"{self._done / self._size:4.0%} of {self._tiles} tiles: {self.patches} patches, {rates}{left}"
         if self._is_terminal:
-            line = f"[{'#' * round(20 * self._done / self._size):<20}] {line:<80}"
+            columns = shutil.get_terminal_size().columns - 1  # a line that wraps is not written anew
+            bar = f"[{'#' * round(20 * self._done / self._size):<20}] "
+            line = (bar + line if len(bar + line) <= columns else line)[:columns].ljust(columns)
         print(f"{before}{line}", end=after, file=sys.stderr, flush=True)
 
 

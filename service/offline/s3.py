@@ -24,6 +24,8 @@ def listed(uri: str) -> Iterator[tuple[str, int]]:
         for page in _client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
             for found in page.get("Contents", ()):
                 key = found["Key"]
+                if key.endswith("/"):  # S3's console marks a folder with an empty object
+                    continue
                 if key == prefix or (key.startswith(folder) and key.lower().endswith(SUFFIXES)):
                     yield f"{SCHEME}{bucket}/{key}", found["Size"]
     except (ClientError, BotoCoreError) as error:
@@ -31,13 +33,14 @@ def listed(uri: str) -> Iterator[tuple[str, int]]:
 
 
 def download(uri: str, to: Path) -> None:
-    """Raises ServiceError source_not_found, source_forbidden, source_unavailable."""
+    """Raises ServiceError source_not_found, source_forbidden, source_unavailable; OSError if `to` cannot be written."""
+    from boto3.exceptions import Boto3Error
     from botocore.exceptions import BotoCoreError, ClientError
 
     bucket, _, key = uri.removeprefix(SCHEME).partition("/")
     try:
         _client().download_file(bucket, key, str(to))
-    except (ClientError, BotoCoreError) as error:
+    except (ClientError, BotoCoreError, Boto3Error) as error:  # boto3's own: the object broke off again and again
         raise refusal(uri, error) from None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,11 @@ def find(said: Sequence[str], bands: Sequence[str]) -> list[SourceTile]:
 
 def _local(said: str) -> Iterator[tuple[str, int]]:
     root, pattern = Path(Path(said).anchor), Path(said).relative_to(Path(said).anchor)
-    for path in [Path(said)] if Path(said).exists() else root.glob(str(pattern)):
+    try:
+        paths = [Path(said)] if Path(said).exists() else list(root.glob(str(pattern)))
+    except ValueError as error:  # "**.tif", for one
+        raise OfflineError(f"{said} is no glob: {error}.") from None
+    for path in paths:
         inside = path.rglob("*") if path.is_dir() else [path]
         for file in inside:
             if not path.is_dir() or (file.suffix.lower() in (".tif", ".tiff") and file.is_file()):
@@ -68,6 +73,12 @@ def _by_tile(files: Iterable[tuple[str, int]], read: set[str]) -> Iterator[Sourc
         source = place if band is None else f"{folder}{slash}{stem}" if stem else folder
         tiles.setdefault((source, band is None), []).append(SourceFile(place, size, band))
     for (source, is_whole), found in tiles.items():
-        name = source.rpartition("/")[2]
+        text = _text(source)
+        name = text.rpartition("/")[2]
         wanted = found if is_whole else [file for file in found if file.band in read] or found
-        yield SourceTile(source, (Path(name).stem if is_whole else name)[:LONGEST_ID] or "0", tuple(wanted))
+        yield SourceTile(text, (Path(name).stem if is_whole else name)[:LONGEST_ID] or "0", tuple(wanted))
+
+
+def _text(path: str) -> str:
+    """A path that may hold any bytes, as text that a file may: b"\\xfc" of a name in Latin-1 is written \\xfc."""
+    return os.fsencode(path).decode(errors="backslashreplace")

@@ -183,3 +183,27 @@ def test_a_wrong_command_line_is_2(wrong: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["all.parquet", *(["--id", "a"] if wrong else []), *wrong])
     assert ended.value.code == 2
+
+
+def test_tiles_that_are_called_the_same_are_told_apart_by_their_sources(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = [
+        {"id": "scene", "source": f"/{folder}/scene.tif", "window": (0, 0, 120, 120), "embedding": np.ones(DIM)}
+        for folder in "ab"
+    ]
+    with geoparquet.Writer(tmp_path / "all.parquet", geoparquet.schema(DIM, (), ())) as writer:
+        writer.append(records, MODEL)
+    assert main([str(tmp_path / "all.parquet"), "--id", "scene", "--window", "0,0,120,120"]) == 1
+    assert "--id /a/scene.tif or /b/scene.tif" in capsys.readouterr().err
+    assert main([str(tmp_path / "all.parquet"), "--id", "/b/scene.tif"]) == 0
+    assert "1.000000  scene" in capsys.readouterr().out
+
+
+def test_embeddings_are_not_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = embedded(tmp_path / "all.parquet")
+    before = path.read_bytes()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stopped:
+        main([str(path), "--id", "scene 0", "--window", "0,0,120,120", "--to", "all.parquet"])
+    assert (stopped.value.code, path.read_bytes()) == (2, before)

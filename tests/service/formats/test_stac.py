@@ -77,7 +77,11 @@ def test_its_reader_finds_bands_sizes_and_labels_in_their_order(starter: Artifac
 
 @pytest.mark.parametrize(
     "changes",
-    [{"name": "7"}, {"name": "b-"}, {"licence": "ask us, please"}, {"created": "yesterday"}, {"created": "2026-11-21"}],
+    [
+        *({"name": name} for name in ("7", "b-", "Wälder/2", "森林")),
+        {"licence": "ask us, please"},
+        *({"created": when} for when in ("yesterday", "2026-11-21")),
+    ],
 )
 def test_whatever_people_call_things_the_card_is_valid(starter: Artifact, changes: dict[str, str]) -> None:
     item = card(starter, **changes)

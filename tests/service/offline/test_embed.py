@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,10 @@ from affine import Affine
 from moto.server import ThreadedMotoServer
 
 from service.formats import geoparquet
+from service.imagery.patches import ReadOptions
 from service.model.artifact import Artifact
+from service.offline.opening import open_tile
+from service.offline.sources import find
 from tests.conftest import ROOT, Service
 from tests.imagery import PLACE, geotiff, reflectance
 from tests.service.offline.conftest import Embed
@@ -122,6 +127,45 @@ def test_band_files_of_a_scene_have_the_rows_of_one_file_with_all_bands(tmp_path
         assert np.allclose(one["embedding"], other["embedding"], atol=1e-4)
 
 
+def test_names_of_files_may_be_any_bytes(tmp_path: Path, embed: Embed) -> None:
+    content = geotiff(SCENE, names=NAMES)
+    for name in (b"S\xfcd.tif", "Nörd\n.tif".encode()):
+        (tmp_path / os.fsdecode(name)).write_bytes(content)
+    assert embed(tmp_path, **BY_WINDOWS) == 0
+    assert {row["id"] for row in rows()} == {"S\\xfcd", "Nörd\n"}
+
+
+def test_more_tiles_are_embedded_than_may_be_open(tmp_path: Path, embed: Embed) -> None:
+    (tmp_path / "in").mkdir()
+    for i, band in enumerate(NAMES):
+        content = geotiff(reflectance(120)[i : i + 1])
+        for tile in range(60):
+            (tmp_path / "in" / f"{tile}_{band}.tif").write_bytes(content)
+    with few_files(100):
+        assert embed("in") == 0
+    assert len(rows()) == 60
+
+
+@contextmanager
+def few_files(more: int) -> Iterator[None]:
+    """This process may open only so many more."""
+    lowest = os.open(os.devnull, os.O_RDONLY)
+    os.close(lowest)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + more, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_that_this_machine_has_run_out_is_held_against_no_tile(tmp_path: Path, tiny_artifact: Artifact) -> None:
+    (tmp_path / "a.tif").write_bytes(geotiff(reflectance(120)))
+    (tile,) = find([str(tmp_path / "a.tif")], NAMES)
+    with few_files(0), pytest.raises(OSError, match="Too many open files"):
+        open_tile(tile, tiny_artifact.manifest.input.spec, ReadOptions(), tmp_path)
+
+
 def test_what_lies_in_s3_is_fetched_and_not_kept(tmp_path: Path, embed: Embed, monkeypatch: pytest.MonkeyPatch) -> None:
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
@@ -136,10 +180,11 @@ def test_what_lies_in_s3_is_fetched_and_not_kept(tmp_path: Path, embed: Embed, m
         s3 = boto3.client("s3")
         s3.create_bucket(Bucket="tiles")
         objects = {"in/a.tif": geotiff(reflectance(), names=NAMES), "in/bad.tif": b"no GeoTIFF", "in-other/c.tif": b""}
+        objects["in/"] = b""  # how S3's console makes a folder
         objects |= {f"in/deep/S2_x_{band}.tif": geotiff(SCENE[i : i + 1]) for i, band in enumerate(NAMES)}
         for key, content in objects.items():
             s3.put_object(Bucket="tiles", Key=key, Body=content)
-        assert embed("s3://tiles/in", **BY_WINDOWS) == 3
+        assert embed("s3://tiles/in/", **BY_WINDOWS) == 3
         assert embed("s3://tiles/nothing", "--out", "other.parquet") == 1
     finally:
         server.stop()
@@ -150,8 +195,8 @@ def test_what_lies_in_s3_is_fetched_and_not_kept(tmp_path: Path, embed: Embed, m
 
 def test_a_map_and_geojson_show_what_the_rows_say(tmp_path: Path, embed: Embed) -> None:
     save_scene(tmp_path / "scene.tif")
-    assert embed("scene.tif", "--map", "map.tif", "--geojson", "map.geojson", **BY_WINDOWS) == 0
-    features = json.loads((tmp_path / "map.geojson").read_text())["features"]
+    assert embed("scene.tif", "--map", "map.tif", "--geojson", "new/map.geojson", **BY_WINDOWS) == 0
+    features = json.loads((tmp_path / "new" / "map.geojson").read_text())["features"]
     found = rows()
     with rasterio.open("map.tif") as dataset, rasterio.open("scene.tif") as scene:
         assert (dataset.crs, dataset.bounds[0], dataset.bounds[3]) == (scene.crs, scene.bounds[0], scene.bounds[3])
@@ -163,6 +208,27 @@ def test_a_map_and_geojson_show_what_the_rows_say(tmp_path: Path, embed: Embed) 
             assert feature["properties"]["probabilities"] == row["probabilities"]
             assert "embedding" not in feature["properties"]
     assert rasterio.open("map.classes.tif").count == 1
+
+
+def test_a_map_is_of_the_tile_that_is_named_now_whatever_a_run_before_had(tmp_path: Path, embed: Embed) -> None:
+    (tmp_path / "a.tif").write_bytes(geotiff(reflectance(300), names=NAMES))
+    save_scene(tmp_path / "scene.tif")
+    assert embed("a.tif", "scene.tif", "--geojson", tmp_path) == 1  # a folder: the run stops after its last tile
+    assert embed("scene.tif", "--map", "map.tif") == 0
+    assert {row["id"] for row in rows()} == {"a", "scene"}
+    with rasterio.open("map.tif") as dataset, rasterio.open("scene.tif") as scene:
+        assert (dataset.shape, dataset.bounds[0]) == ((5, 5), scene.bounds[0])
+
+
+def test_what_was_refused_is_listed_before_the_rows_are_there(tmp_path: Path, embed: Embed) -> None:
+    (tmp_path / "a.tif").write_bytes(geotiff(reflectance(), names=NAMES))
+    (tmp_path / "b.tif").write_bytes(b"no GeoTIFF")
+    (tmp_path / "out.parquet.unfinished").mkdir()  # nothing can be written there
+    assert embed("a.tif", "b.tif") == 1
+    assert (tmp_path / "out.failures.jsonl").exists() and not (tmp_path / "out.parquet").exists()
+    (tmp_path / "out.parquet.unfinished").rmdir()
+    assert embed("a.tif", "b.tif") == 3
+    assert [row["id"] for row in rows()] == ["a"]
 
 
 def test_what_cannot_be_done_is_said_before_anything_is(
@@ -177,6 +243,8 @@ def test_what_cannot_be_done_is_said_before_anything_is(
         (("a.tif", "--outputs", "token_embeddings"), 1, "JSON or npy"),
         (("a.tif", "--scale", "-1"), 2, "scale"),
         (("a.tif", "--out", "a.tif"), 1, "parquet"),
+        (("a.tif", "--map", "a.tif"), 1, "written over"),
+        (("a.tif", "--stride", "121"), 1, "at most 120"),
     ):
         assert embed(*said) == code
         assert told in capfd.readouterr().err

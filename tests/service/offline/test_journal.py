@@ -61,6 +61,16 @@ def test_rows_of_a_tile_that_was_refused_half_way_do_not_count(tmp_path: Path) -
     assert joined(again, tmp_path / "out.parquet") == [("b", 0)]
 
 
+def test_rows_of_a_tile_that_is_not_finished_do_not_count(tmp_path: Path) -> None:
+    first = journal(tmp_path)
+    first.write(rows("gone", 0))
+    first.close()
+    second = journal(tmp_path)
+    second.write(rows("a", 0))
+    second.finish("a", SIZE)
+    assert joined(second, tmp_path / "out.parquet") == [("a", 0)]
+
+
 @pytest.mark.parametrize("bytes_left", [0, 5, 300, -1, -200])
 def test_a_line_and_a_batch_that_a_kill_cut_off_are_as_if_not_written(tmp_path: Path, bytes_left: int) -> None:
     made = journal(tmp_path)
