@@ -93,6 +93,17 @@ def test_patches_of_a_scene_come_back_in_their_order() -> None:
     asyncio.run(run())
 
 
+def test_an_engine_that_takes_fewer_patches_than_stay_together_runs_them_all_the_same() -> None:
+    async def run() -> None:
+        engine = Echo()
+        engine.largest_batch = 1
+        async with started(engine) as batcher:
+            output = await asyncio.wait_for(batcher.run(image(1, FIRST + 5)), 60)
+        assert len(output.embeddings) == FIRST + 5
+
+    asyncio.run(run())
+
+
 def test_a_patch_waits_for_no_more_than_the_batch_that_runs_beside_a_scene() -> None:
     async def run() -> None:
         engine = Echo()
