@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +144,24 @@ def test_whoever_waits_for_a_process_that_cannot_be_replaced_is_told(
         assert [type(answer) for answer in pool.run(ask())] == [PoolBroken] * 3
         with pytest.raises(PoolBroken):
             pool.pool.raise_if_broken()
+
+
+def test_a_process_that_ends_while_descriptors_are_short_is_replaced_later(caplog: pytest.LogCaptureFixture) -> None:
+    async def replaced() -> None:
+        with ExitStack() as held:
+            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            held.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+            os.kill(pool.processes[0], signal.SIGKILL)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))  # fewer than are open
+            while not caplog.messages:
+                pool.pool.raise_if_broken()
+                await asyncio.sleep(0.001)
+        assert "Too many open files; trying again" in caplog.text
+
+    with running(1) as pool:
+        pool.run(replaced())
+        pool.settle()
+        pool.pool.raise_if_broken()
 
 
 def test_a_process_that_could_not_be_replaced_at_once_is_replaced_later(
