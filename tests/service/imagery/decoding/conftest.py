@@ -41,9 +41,12 @@ class Running:
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self._runner.run(work)
 
-    async def ask(self, files: Sequence[TileFile] = GOOD, options: ReadOptions | None = None) -> Tile:
+    async def ask(
+        self, files: Sequence[TileFile] = GOOD, options: ReadOptions | None = None, *, gives_way: bool = False
+    ) -> Tile:
         options = options or ReadOptions()
-        return await self.pool.decode(files, options, await self.pool.headers(files, options.limits))
+        headers = await self.pool.headers(files, options.limits)
+        return await self.pool.decode(files, options, headers, gives_way=gives_way)
 
     def decode(self, files: Sequence[TileFile] = GOOD, options: ReadOptions | None = None) -> Tile:
         return self.run(self.ask(files, options))
