@@ -102,6 +102,11 @@ class DecodeProcess:
             self._requests.transport.abort()
             self._reading.close()
 
+    def collect(self) -> None:
+        """Of one that has ended: in a container we are who has to, once its fork server has ended, too."""
+        with suppress(ChildProcessError):  # the server does, or who else is the first process
+            os.waitpid(self.pid, os.WNOHANG)
+
     async def ask(self, head: dict[str, Any], blobs: Sequence[frames.Bytes]) -> Frame | None:
         """The frame that answers a frame, or None if the process had ended before it read any of it.
 

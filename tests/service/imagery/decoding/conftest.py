@@ -31,6 +31,10 @@ def is_alive(process: int) -> bool:
         return False
 
 
+def parent_of(process: int) -> int:
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 class Running:
     """A pool that was started, and the event loop that it runs in."""
 
@@ -63,8 +67,7 @@ class Running:
 
     def kill_server(self) -> None:
         """The process that the others are forked from, so that another has to be started."""
-        fields = Path(f"/proc/{self.processes[0]}/stat").read_text().rpartition(")")[2].split()
-        os.kill(int(fields[1]), signal.SIGKILL)
+        os.kill(parent_of(self.processes[0]), signal.SIGKILL)
 
     def kill(self) -> None:
         """All its processes; returns when they have ended."""

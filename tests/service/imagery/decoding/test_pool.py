@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import resource
 import signal
@@ -20,11 +21,13 @@ from service.imagery.reader import read_tile
 from service.imagery.resize import resize
 from service.imagery.tiff.limits import Limits
 from tests.imagery import RGB, geotiff, reflectance
-from tests.service.imagery.decoding.conftest import DEADLINE_S, GOOD, SIDE, Running, running
+from tests.service.imagery.decoding.conftest import DEADLINE_S, GOOD, SIDE, Running, parent_of, running
+from tests.waiting import wait_until
 
 # LZMA is slow to decode, however little was done to compress.
 SCENE = [TileFile(geotiff(reflectance(600), compress="lzma", lzma_preset=0))]  # takes 20 times as long as a patch
 LARGE = [TileFile(geotiff(reflectance(1280), compress="lzma", lzma_preset=0))]
+PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 LOOSE = Limits(max_pixels=10**9, max_decoded_bytes=10**10)
 
 
@@ -34,6 +37,15 @@ def _all_are_there(request: pytest.FixtureRequest) -> Iterator[None]:
     for name in {"one", "two"} & set(request.fixturenames):
         request.getfixturevalue(name).settle()
     yield
+
+
+@pytest.fixture
+def adopts_orphans() -> Iterator[None]:
+    """This process gets the children of those of its descendants that end, as the first one of a container does."""
+    libc = ctypes.CDLL(None)
+    libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
+    yield
+    libc.prctl(PR_SET_CHILD_SUBREAPER, 0)
 
 
 def computed(process: int) -> int:
@@ -134,6 +146,17 @@ def test_a_process_that_died_idle_costs_no_tile_and_is_replaced(two: Running) ->
     assert len(two.decode().facts) == 1
     two.settle()
     assert not set(before) & set(two.processes)
+
+
+@pytest.mark.usefixtures("adopts_orphans")
+def test_where_it_is_the_first_process_none_is_left_that_nobody_collects() -> None:
+    with running(1) as pool:
+        before = pool.processes
+        pool.kill_server()
+        wait_until(lambda: all(parent_of(process) == os.getpid() for process in before))
+        pool.kill()
+        pool.settle()
+        assert not [process for process in before if Path(f"/proc/{process}").exists()]
 
 
 @pytest.mark.parametrize("python", ["/bin/false", "/nowhere/python", "no\0path"])
