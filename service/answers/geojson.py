@@ -21,9 +21,9 @@ def to_geojson(results: Sequence[TileResult], artifact: Artifact, options: Optio
     """See `geojson.collection`. Embeddings are left out unless outputs or embedding_dtype ask for them: no map shows
     hundreds of numbers of a feature, and it would be twenty times as large.
 
-    Raises ServiceError bad_option for token embeddings.
+    Raises ServiceError bad_option for token embeddings and pictures.
     """
-    if "token_embeddings" in options.outputs:
+    if {"token_embeddings", "picture"} & set(options.outputs):
         raise ServiceError("bad_option", "GeoJSON holds embedding and probabilities; ask for others as JSON or npy.")
     if not {"outputs", "embedding_dtype"} & options.model_fields_set:
         options = options.model_copy(update={"outputs": PROBABILITIES})

@@ -109,6 +109,7 @@ function choose(cell) {
 function look(view) {
   document.querySelector(`[name=view][value=${view}]`).checked = true;
   the("opacity").hidden = view === "image";
+  the("components").hidden = view !== "components";
   slider.value = 100 * opacities[view];
   map.draw({ view, opacity: opacities[view] });
   if (view === "components" && !map.shown.tokens) findComponents().then(() => map.shown.tokens ?? look("cover"));

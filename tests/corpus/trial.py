@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -121,6 +123,12 @@ def decode_processes(service: Service) -> list[Path]:
 def fork_servers(service: Service) -> list[Path]:
     """One, but while it is replaced."""
     return _children(Path("/proc") / str(service.process.pid))
+
+
+def send(number: signal.Signals, processes: Iterable[Path]) -> None:
+    """A signal to all of them."""
+    for process in processes:
+        os.kill(int(process.name), number)
 
 
 def _children(process: Path) -> list[Path]:

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 
 from tests.conftest import StartService
-from tests.corpus.trial import decode_processes
+from tests.corpus.trial import decode_processes, send
 from tests.imagery import geotiff, reflectance
 from tests.waiting import wait_until
 
@@ -17,14 +16,11 @@ def test_tiles_beyond_the_decode_queue_are_told_to_come_back(start: StartService
     service.wait_until_ready()
     tile = geotiff(reflectance(side=240))
     files = [(f"tile{i}", (f"tile{i}.tif", tile, "image/tiff")) for i in range(5)]
-    processes = [int(process.name) for process in decode_processes(service)]
     with ThreadPoolExecutor(1) as asking:
-        for process in processes:
-            os.kill(process, signal.SIGSTOP)  # so that none is decoded before the last has come
+        send(signal.SIGSTOP, decode_processes(service))  # so that none is decoded before the last has come
         asked = asking.submit(httpx.post, f"{service.url}/invocations?outputs=probabilities", files=files, timeout=60)
         wait_until(lambda: service.metric('aerial_refused_tiles_total{code="overloaded"}') == 3)
-        for process in processes:
-            os.kill(process, signal.SIGCONT)
+        send(signal.SIGCONT, decode_processes(service))
         answer = asked.result()
     assert answer.status_code == 200
     errors = [said["error"] for said in answer.json()["predictions"] if "error" in said]

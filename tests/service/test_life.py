@@ -1,13 +1,11 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import socket
 import threading
 import time
-from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -17,16 +15,11 @@ import pytest
 from service import server
 from service.model.artifact import Artifact
 from tests.conftest import ROOT, Service, StartService
-from tests.corpus.trial import decode_processes, does_decode, fork_servers
+from tests.corpus.trial import decode_processes, does_decode, fork_servers, send
 from tests.imagery import geotiff, reflectance
 from tests.waiting import wait_until
 
 TILE = geotiff(reflectance())
-
-
-def kill(process: Path) -> None:
-    """By its folder in /proc."""
-    os.kill(int(process.name), signal.SIGKILL)
 
 
 def last_lines(service: Service) -> list[str]:
@@ -123,29 +116,19 @@ def test_a_port_in_use_ends_it_with_an_error(start: StartService) -> None:
         assert "in use" in service.log.read_text()
 
 
-def stop(processes: Iterable[int]) -> None:
-    for process in processes:
-        os.kill(process, signal.SIGSTOP)
-
-
-def go_on(processes: Iterable[int]) -> None:
-    for process in processes:
-        os.kill(process, signal.SIGCONT)
-
-
 def test_sigterm_answers_what_was_accepted_and_ends_with_0(start: StartService) -> None:
     service = start()
     service.wait_until_ready()
     answers: list[httpx.Response] = []
     asking = threading.Thread(target=lambda: answers.append(service.post(TILE)))
-    stop(decode_processes(service))  # so that it is at work as long as we want
+    send(signal.SIGSTOP, decode_processes(service))  # so that it is at work as long as we want
     asking.start()
     wait_until(lambda: service.metric("aerial_requests_in_flight") == 1)
     service.process.send_signal(signal.SIGTERM)
     wait_until(lambda: service.get("/ping").status_code == 503)
     refused = service.post(TILE)
     assert (refused.status_code, refused.json()["code"]) == (503, "draining")
-    go_on(decode_processes(service))
+    send(signal.SIGCONT, decode_processes(service))
     asking.join(60)
     assert answers[0].status_code == 200
     assert service.process.wait(60) == 0
@@ -238,8 +221,7 @@ def test_a_decode_process_that_cannot_be_replaced_ends_the_service(start: StartS
     service.wait_until_ready()
     (server,), workers = fork_servers(service), decode_processes(service)
     (code / "imagery" / "decoding" / "worker.py").write_text("raise SystemExit('a library is gone')")
-    kill(server)
-    kill(workers[0])
+    send(signal.SIGKILL, [server, workers[0]])
     assert service.process.wait(120) == 1
     log = service.log.read_text()
     assert "a library is gone" in log
@@ -260,7 +242,6 @@ def test_its_decode_processes_end_with_it_however_it_ends(start: StartService) -
 def test_a_decode_process_that_dies_is_replaced_and_ping_stays_well(start: StartService) -> None:
     service = start()
     service.wait_until_ready()
-    for worker in decode_processes(service):
-        kill(worker)
+    send(signal.SIGKILL, decode_processes(service))
     assert service.post(TILE).status_code == 200
     assert service.get("/ping").status_code == 200

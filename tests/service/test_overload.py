@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -12,9 +13,9 @@ import pytest
 
 from service.model.artifact import Artifact
 from tests.conftest import Service, start_service
-from tests.corpus.trial import decode_processes
+from tests.corpus.trial import decode_processes, send
 from tests.imagery import geotiff, reflectance
-from tests.service.test_life import begin_upload, go_on, stop
+from tests.service.test_life import begin_upload
 from tests.waiting import wait_until
 
 TILE = geotiff(reflectance())
@@ -34,15 +35,14 @@ def hurried(tmp_path_factory: pytest.TempPathFactory, tiny_artifact: Artifact) -
 def busy(service: Service) -> Iterator[None]:
     """With a tile in a decode process that stands still; it is answered afterwards."""
     wait_until(lambda: service.post(TILE).status_code == 200)  # and no self-test comes for a while
-    processes = [int(process.name) for process in decode_processes(service)]
     with ThreadPoolExecutor(1) as asking:
-        stop(processes)
+        send(signal.SIGSTOP, decode_processes(service))
         try:
             asked = asking.submit(service.post, TILE)
             wait_until(lambda: service.metric("aerial_patches_waiting") == 1)
             yield
         finally:
-            go_on(processes)
+            send(signal.SIGCONT, decode_processes(service))
     assert asked.result().status_code == 200
 
 

@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from service.answers.negotiation import ENCODERS
 from service.answers.pictures import to_png
 from service.imagery.patches import ReadOptions, TileFile
 from service.imagery.reader import read_tile
@@ -42,7 +43,7 @@ def test_each_line_brings_its_pictures(service: Service) -> None:
     assert '"picture":"' in line
 
 
-@pytest.mark.parametrize("accept", ["application/x-npy", "application/vnd.apache.parquet"])
+@pytest.mark.parametrize("accept", sorted(ENCODERS.keys() - {"application/json", "application/jsonlines"}))
 @pytest.mark.parametrize("outputs", ["picture", "embedding,picture"])
 def test_what_has_no_place_for_a_picture_says_so(service: Service, accept: str, outputs: str) -> None:
     answer = service.post(geotiff(reflectance()), accept=accept, outputs=outputs)

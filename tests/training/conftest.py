@@ -17,6 +17,8 @@ TINY = (
     *("--prototypes", "64", "--batch", "24", "--epochs", "2", "--warm-up-epochs", "0.1"),
     *("--optimizer", "muon" if hasattr(torch.optim, "Muon") else "adamw"),  # torch 2.4, too, can pretrain
 )
+#: The same with a backbone that computes a tenth and whose checkpoints travel in no time; torch alone can serve it.
+TINIEST = (*TINY, "--backbone", "test_vit")
 
 
 @pytest.fixture(scope="session")

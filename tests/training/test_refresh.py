@@ -15,7 +15,7 @@ import pytest
 from service.model import artifact as artifacts
 from service.model.artifact import Artifact, load
 from tests.conftest import ROOT
-from tests.training.conftest import TINY
+from tests.training.conftest import TINIEST
 from tests.waiting import wait_until
 from training import gate
 from training import run as command
@@ -24,7 +24,7 @@ from training.stores.store import Store
 
 def arguments(run: Path, model_dir: Path, tiles: Path, mosaics: Path, *more: str) -> list[str]:
     said = ["refresh", str(tiles), "--probe-store", str(mosaics), "--run", str(run), "--model-dir", str(model_dir)]
-    return [*said, "--name", "fresh", *TINY, *more]
+    return [*said, "--name", "fresh", *TINIEST, *more]
 
 
 @pytest.fixture(scope="module")

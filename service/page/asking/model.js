@@ -15,10 +15,9 @@ export async function modelCard(key) {
   return answer?.ok ? modelOf(await answer.json()) : UNKNOWN;
 }
 
-/** @param {any} card @returns {Model} */
+/** @param {any} card a STAC item @returns {Model} */
 function modelOf(card) {
-  const manifest = card.properties?.["aerial:manifest"] ?? card; // in a STAC item, or as it is
-  if (!manifest.labels) return UNKNOWN;
+  const manifest = card.properties["aerial:manifest"];
   const told = [...manifest.labels, ...manifest.groups].filter((one) => one.threshold !== null);
   return {
     name: manifest.name,

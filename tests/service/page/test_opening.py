@@ -96,15 +96,15 @@ def test_options_hold_for_what_is_opened(page: Page) -> None:
     expect(page.get_by_role("button", name="Options (1)")).to_be_visible()
 
 
-def test_a_service_that_is_gone_is_told(visit: Visit, start: StartService) -> None:
-    service = start(ENGINE="auto")
-    service.wait_until_ready()
-    page = visit(service.url)
-    service.process.kill()
-    service.process.wait()
+def test_a_service_that_cannot_be_reached_can_be_tried_again(page: Page) -> None:
+    page.context.set_offline(True)
     page.set_input_files("#files", [tiff(SCENE)])
-    expect(page.get_by_role("alert")).to_contain_text("The service cannot be reached")
-    expect(page.get_by_role("alert")).to_contain_text("Try again")
+    problem = page.get_by_role("alert")
+    expect(problem).to_contain_text("The service cannot be reached")
+    page.context.set_offline(False)
+    problem.get_by_text("Try again").click()
+    seen(page)
+    expect(problem).to_be_hidden()
 
 
 def test_a_key_is_asked_for_and_sent(visit: Visit, start: StartService) -> None:

@@ -27,6 +27,16 @@ def test_what_is_downloaded_is_what_the_service_answers(page: Page, service: Ser
     expect(page.get_by_text("valley-land-cover.parquet: ")).to_be_visible()
 
 
+def test_a_map_for_gis_is_one_choice_away(page: Page) -> None:
+    choose(page, tiff(SCENE, "valley.tif"))
+    for name, ending, begins in (("GeoTIFF map (COG)", "tif", b"II*\0"), ("GeoJSON", "geojson", b"{")):
+        page.select_option("#format", label=name)
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Download").click()
+        assert download.value.suggested_filename == f"valley-land-cover.{ending}"
+        assert Path(download.value.path()).read_bytes().startswith(begins)
+
+
 def test_a_file_that_cannot_be_had_says_why(page: Page) -> None:
     choose(page, tiff(SCENE, "a.tif"), tiff(b"no", "b.tif"))
     page.select_option("#format", label="NumPy, embeddings alone")  # an array has no place for an error

@@ -12,7 +12,7 @@ import torch
 from safetensors.numpy import load_file
 
 from tests.conftest import ROOT
-from tests.training.conftest import TINY
+from tests.training.conftest import TINIEST
 from tests.waiting import wait_until
 from training import run as command
 from training.dino import checkpoint
@@ -23,7 +23,7 @@ from training.stores.store import Card, Entry, Row, Source, write
 
 
 def pretrain(store: Path, run: Path, *more: str) -> list[str]:
-    return [sys.executable, str(ROOT / "training/run.py"), "pretrain", str(store), "--run", str(run), *TINY, *more]
+    return [sys.executable, str(ROOT / "training/run.py"), "pretrain", str(store), "--run", str(run), *TINIEST, *more]
 
 
 def records(run: Path) -> list[dict[str, float]]:
@@ -32,7 +32,7 @@ def records(run: Path) -> list[dict[str, float]]:
 
 
 def test_a_run_leaves_config_metrics_curve_and_a_checkpoint(tiles: Path, tmp_path: Path) -> None:
-    assert command.main(["pretrain", str(tiles), "--run", str(tmp_path / "run"), *TINY]) == 0
+    assert command.main(["pretrain", str(tiles), "--run", str(tmp_path / "run"), *TINIEST]) == 0
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["stores"] == ["eurosat"]
     assert 300 < config["images"] < 340  # four fifths of 400: the test split is left out
@@ -46,11 +46,11 @@ def test_a_run_leaves_config_metrics_curve_and_a_checkpoint(tiles: Path, tmp_pat
     assert newest is not None
     assert newest[0] == steps
     teacher = checkpoint.teacher_backbone(newest[1])
-    assert teacher["pos_embed"].shape == (1, 17, 192)
+    assert teacher["pos_embed"].shape == (1, 17, 64)
 
 
 def test_killed_with_minus_9_it_goes_on_and_ends_as_an_unbroken_run(tiles: Path, tmp_path: Path) -> None:
-    assert command.main(["pretrain", str(tiles), "--run", str(tmp_path / "unbroken"), *TINY]) == 0
+    assert command.main(["pretrain", str(tiles), "--run", str(tmp_path / "unbroken"), *TINIEST]) == 0
     killed = subprocess.Popen(pretrain(tiles, tmp_path / "killed", "--checkpoint-minutes", "0"))
 
     def has_begun() -> bool:
@@ -76,7 +76,7 @@ def test_killed_with_minus_9_it_goes_on_and_ends_as_an_unbroken_run(tiles: Path,
 def test_killed_before_its_first_checkpoint_or_called_again_a_run_logs_nothing_twice(
     tiles: Path, tmp_path: Path
 ) -> None:
-    whole = ["pretrain", str(tiles), "--run", str(tmp_path / "whole"), *TINY, "--epochs", "1"]
+    whole = ["pretrain", str(tiles), "--run", str(tmp_path / "whole"), *TINIEST, "--epochs", "1"]
     assert command.main(whole) == 0
     expected = records(tmp_path / "whole")
     assert command.main(whole) == 0
@@ -85,7 +85,7 @@ def test_killed_before_its_first_checkpoint_or_called_again_a_run_logs_nothing_t
     for name in ("config.json", "metrics.jsonl"):  # as a run leaves it that was killed after its first records
         lines = (tmp_path / "whole" / name).read_text().splitlines(keepends=True)
         (tmp_path / "killed" / name).write_text("".join(lines if name == "config.json" else lines[:2]))
-    assert command.main([*whole[:3], str(tmp_path / "killed"), *TINY, "--epochs", "1"]) == 0
+    assert command.main([*whole[:3], str(tmp_path / "killed"), *TINIEST, "--epochs", "1"]) == 0
     assert records(tmp_path / "killed") == expected
 
 
@@ -119,7 +119,7 @@ def test_every_step_and_seed_draws_its_own() -> None:
 def test_what_cannot_learn_is_refused_before_anything_is_written(
     tiles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...], said: str
 ) -> None:
-    assert command.main(["pretrain", str(tiles), "--run", str(tmp_path / "run"), *TINY, *more]) == 1
+    assert command.main(["pretrain", str(tiles), "--run", str(tmp_path / "run"), *TINIEST, *more]) == 1
     assert said in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
@@ -130,7 +130,7 @@ def test_a_store_without_validation_images_is_learnt_from_unwatched(tmp_path: Pa
     images = tuple(chance.integers(0, 256, (48, 32, 32, 3), np.uint8))
     card = Card("own", (32, 32, 3), ("B04", "B03", "B02"), 10, {"divisor": 2000}, ("a",))
     write(tmp_path / "store", Source(card, ["all"], lambda _: [Entry("all", images, rows)]))
-    assert command.main(["pretrain", str(tmp_path / "store"), "--run", str(tmp_path / "run"), *TINY]) == 0
+    assert command.main(["pretrain", str(tmp_path / "store"), "--run", str(tmp_path / "run"), *TINIEST]) == 0
     assert all("loss" in record for record in records(tmp_path / "run"))
 
 
@@ -145,7 +145,7 @@ def test_sigterm_saves_and_ends_with_143(tiles: Path, tmp_path: Path) -> None:
 def test_a_run_is_not_continued_with_another_configuration(
     tiles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["pretrain", str(tiles), "--run", str(tmp_path / "run"), *TINY]
+    arguments = ["pretrain", str(tiles), "--run", str(tmp_path / "run"), *TINIEST]
     assert command.main([*arguments, "--epochs", "0.5"]) == 0
     assert command.main([*arguments, "--epochs", "0.5", "--momentum", "0.9"]) == 1
     assert "momentum was 0.99, now 0.9" in capsys.readouterr().err
@@ -155,7 +155,7 @@ def test_a_run_is_not_continued_with_another_configuration(
     "more", [("--optimizer", "adamw", "--targets", "centred", "--recipe", "reference"), ("--local-crops", "0")]
 )
 def test_other_ways_to_learn_run_too(tiles: Path, tmp_path: Path, more: tuple[str, ...]) -> None:
-    assert command.main(["pretrain", str(tiles), "--run", str(tmp_path), *TINY, "--epochs", "0.4", *more]) == 0
+    assert command.main(["pretrain", str(tiles), "--run", str(tmp_path), *TINIEST, "--epochs", "0.4", *more]) == 0
     assert all(np.isfinite(record["loss"]) for record in records(tmp_path) if "loss" in record)
 
 
@@ -167,7 +167,7 @@ sys.modules["rasterio"] = None  # importing it fails
 from training import run
 assert run.main(["prepare", "eurosat", {str(eurosat)!r}, "--out", {str(tmp_path / "store")!r}]) == 0
 arguments = ["pretrain", {str(tmp_path / "store")!r}, "--run", {str(tmp_path / "run")!r}]
-assert run.main([*arguments, *{TINY!r}, "--epochs", "0.2"]) == 0
+assert run.main([*arguments, *{TINIEST!r}, "--epochs", "0.2"]) == 0
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 

@@ -11,13 +11,10 @@ from deploy.__main__ import main as deploy
 from deploy.account import Account
 from tests.deploy.conftest import BUCKET, push_image
 from tests.sagemaker.platform import Platform
-from tests.training.conftest import TINY
 from training import run as command
 
 Told = tuple[int, str, str]
 Say = Callable[..., Told]
-#: pretraining of a backbone so small that its checkpoints travel in no time
-TINIEST = (*TINY, "--backbone", "test_vit")
 MACHINE = ("--on", "sagemaker", "--instance-type", "ml.m5.xlarge")
 
 

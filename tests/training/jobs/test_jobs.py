@@ -15,7 +15,8 @@ from deploy.account import STACK, Account
 from tests.deploy.conftest import BUCKET
 from tests.imagery import eurosat_like
 from tests.sagemaker.platform import Platform
-from tests.training.jobs.conftest import MACHINE, TINIEST, Say, name_of, objects
+from tests.training.conftest import TINIEST
+from tests.training.jobs.conftest import MACHINE, Say, name_of, objects
 from tests.waiting import wait_until
 from training import run as command
 

@@ -18,7 +18,8 @@ from service.model.artifact import load
 from tests.conftest import ROOT
 from tests.deploy.conftest import BUCKET
 from tests.sagemaker.platform import Platform
-from tests.training.jobs.conftest import MACHINE, TINIEST, Say
+from tests.training.conftest import TINIEST
+from tests.training.jobs.conftest import MACHINE, Say
 from tests.training.test_refresh import altered, arguments
 from training import inside
 from training import run as command
@@ -102,7 +103,7 @@ def test_an_endpoint_that_could_not_be_changed_is_told_before_anything_is_traine
 def test_what_is_better_than_what_is_served_takes_its_place(
     platform: Platform, say: Say, tiles: Path, mosaics: Path, tmp_path: Path, account: Account
 ) -> None:
-    assert command.main(arguments(tmp_path / "run", tmp_path / "made", tiles, mosaics, "--backbone", "test_vit")) == 0
+    assert command.main(arguments(tmp_path / "run", tmp_path / "made", tiles, mosaics)) == 0
     worse = altered(load(tmp_path / "made"), tmp_path / "worse", weight=-1)
     assert deploy(["endpoint", str(worse.path)]) == 0
     killed_after(platform, "UpdateEndpoint")

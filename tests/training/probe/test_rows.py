@@ -19,7 +19,7 @@ from service.imagery.resize import resize
 from service.model.artifact import Artifact
 from service.model.torch_engine import TorchEngine
 from tests.conftest import ROOT, save_tiny_artifact
-from tests.training.conftest import TINY
+from tests.training.conftest import TINIEST
 from tests.waiting import wait_until
 from training import run as command
 from training.dino import checkpoint
@@ -33,7 +33,7 @@ from training.stores.store import Store
 def run(tiles: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with a checkpoint."""
     folder = tmp_path_factory.mktemp("runs") / "rows"
-    assert command.main(["pretrain", str(tiles), "--run", str(folder), *TINY, "--epochs", "1"]) == 0
+    assert command.main(["pretrain", str(tiles), "--run", str(folder), *TINIEST, "--epochs", "1"]) == 0
     return folder
 
 
