@@ -53,7 +53,7 @@ class Lines:
         self.patches[line] += more
 
     async def take(self, most: int) -> list[Job]:
-        """What goes next, together: up to `most` patches (at least PIECE), as soon as any wait."""
+        """What goes next, together, as soon as anything waits: up to `most` patches, or one job that has more."""
         while not (batch := self._next(most)):
             self._there_is_work.clear()
             await self._there_is_work.wait()
@@ -62,7 +62,9 @@ class Lines:
     def _next(self, most: int) -> list[Job]:
         batch: list[Job] = []
         taken = [0, 0]
-        while fitting := [i for i, line in enumerate(self._lines) if line and sum(taken) + len(line[0].images) <= most]:
+        while fitting := [
+            i for i, line in enumerate(self._lines) if line and (not batch or sum(taken) + len(line[0].images) <= most)
+        ]:
             i = min(fitting, key=taken.__getitem__)
             job = self._lines[i].popleft()
             if not job.result.done():  # its caller is still there

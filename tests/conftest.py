@@ -153,7 +153,7 @@ def start_service(folder: Path, model: Path, **settings: str) -> Service:
     environment: Mapping[str, str] = os.environ | {
         "MODEL_DIR": str(model),
         "SAGEMAKER_BIND_TO_PORT": str(port.number),
-        "DECODE_WORKERS": "1",  # beside its spare: each process takes most of a second to warm up
+        "DECODE_WORKERS": "1",  # beside its spare: a test that needs more says so
         "DECODE_TIMEOUT_S": "60",  # a busy machine is no hanging decoder
         "ENGINE": "openvino-fp32",  # what tests compare, they compare to rounding, on any processor
         "PYTHONPATH": str(ROOT),

@@ -27,7 +27,8 @@ from service.imagery.tiff.limits import Limits
 from service.pace import Pace
 
 LARGE_BYTES = 8 * 2**20  # decoded: 0.2 to 0.4 s, by the codec, where a patch takes 3 ms
-NICENESS = 5  # a third of the processor's time beside one that is not nice: sched(7)
+NICENESS = 5  # a third of the processor's time of one that is not nice: sched(7)
+PATIENCE = 3  # times as long, by the clock, is waited for what is nice; it computes no longer: sandbox.allow_cpu
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ class DecodePool:
 
     A process that hangs or dies is replaced. One more than `workers` is kept, so that the next tile need not wait
     until another has started. A tile is given `timeout_s` seconds, a process `memory_mb` MiB of address space.
-    Tiles that decode to more than LARGE_BYTES, or that are told to give way, have processes of their own, one less, and
-    nice(2), lest the others wait.
+    Tiles that decode to more than LARGE_BYTES, or that are told to give way, have processes beside these, one less than
+    `workers` (at least one), and nice(2), lest the others wait.
 
     `scene` are the files of a tile too large to send, each with its band, or None for one with all bands: the
     processes map them, and windows of that tile can be decoded too.
@@ -156,28 +157,32 @@ class DecodePool:
             answer = None
             while answer is None:  # that a process died idle is no fault of the tile
                 process = await kept.take()
-                answer = await self._answer(process, head, blobs)
+                answer = await self._answer(process, head, blobs, PATIENCE if kept is self._kept_nice else 1)
             kept.give_back(process)
         tile = self._tile(*answer)
         self.pace.add(len(tile.facts), time.perf_counter() - began)
         return tile
 
     async def _answer(
-        self, process: DecodeProcess, head: dict[str, Any], blobs: Sequence[frames.Bytes]
+        self, process: DecodeProcess, head: dict[str, Any], blobs: Sequence[frames.Bytes], patience: int
     ) -> Frame | None:
+        began = time.monotonic()
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(patience * self._timeout_s):
                 return await process.ask(head, blobs)
         except BaseException as error:
             process.kill()
-            if isinstance(error, TimeoutError):
+            has_crashed = isinstance(error, asyncio.IncompleteReadError)
+            if has_crashed:
+                self.raise_if_broken()
+            is_late = time.monotonic() - began > self._timeout_s  # the kernel may have ended what computed so long
+            if isinstance(error, TimeoutError) or (has_crashed and is_late):
                 raise ImageryError(
                     "decode_timeout",
                     f"Decoding took longer than {self._timeout_s:g} s; send a smaller or simpler file.",
                     {"decode_timeout_s": self._timeout_s},
                 ) from None
-            if isinstance(error, asyncio.IncompleteReadError):
-                self.raise_if_broken()
+            if has_crashed:
                 raise ImageryError("decode_crashed", "Decoding this file ended its decode process.") from None
             raise
 

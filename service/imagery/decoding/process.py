@@ -8,7 +8,7 @@ import json
 import os
 import signal
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from service.imagery.decoding import frames
@@ -21,8 +21,14 @@ Frame = tuple[dict[str, Any], list[bytes]]
 
 
 def _wide_pipe() -> tuple[int, int]:
-    """Its ends; there is room for a patch of 224 px: with 64 KiB both sides wake thrice, 0.4 ms of CPU time a patch."""
-    ends = os.pipe()
+    """Its ends; there is room for a patch of 224 px: with 64 KiB both sides wake thrice, 0.4 ms of CPU time a patch.
+
+    Raises PoolBroken: as many descriptors may be in use as there may be.
+    """
+    try:
+        ends = os.pipe()
+    except OSError as error:
+        raise PoolBroken(f"a decode process could not be started: {error}") from None
     with suppress(AttributeError, OSError):  # no Linux, or it has given away as much as it may
         fcntl.fcntl(ends[0], fcntl.F_SETPIPE_SZ, PIPE_BYTES)
     return ends
@@ -51,18 +57,15 @@ class DecodeProcess:
     @classmethod
     async def start(cls, server: ForkServer, niceness: int) -> DecodeProcess:
         """A process that is ready. Raises PoolBroken."""
-        its_requests, to_it = _wide_pipe()
-        from_it, its_answers = _wide_pipe()
-        try:
-            pid = await server.fork(its_requests, its_answers, niceness)
-        except BaseException:
-            os.close(to_it)
-            os.close(from_it)
-            raise
-        finally:
-            os.close(its_requests)
-            os.close(its_answers)
-        process = cls(pid, to_it, from_it)
+        with ExitStack() as its_ends, ExitStack() as our_ends:
+            its_requests, to_it = _wide_pipe()
+            its_ends.callback(os.close, its_requests)
+            our_ends.callback(os.close, to_it)
+            from_it, its_answers = _wide_pipe()
+            its_ends.callback(os.close, its_answers)
+            our_ends.callback(os.close, from_it)
+            process = cls(await server.fork(its_requests, its_answers, niceness), to_it, from_it)
+            our_ends.pop_all()  # the process closes them
         await process._connect()
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
@@ -98,6 +101,11 @@ class DecodeProcess:
                 os.kill(self.pid, signal.SIGKILL)
             self._requests.transport.abort()
             self._reading.close()
+
+    def collect(self) -> None:
+        """Of one that has ended: in a container we are who has to, once its fork server has ended, too."""
+        with suppress(ChildProcessError):  # the server does, or who else is the first process
+            os.waitpid(self.pid, os.WNOHANG)
 
     async def ask(self, head: dict[str, Any], blobs: Sequence[frames.Bytes]) -> Frame | None:
         """The frame that answers a frame, or None if the process had ended before it read any of it.

@@ -43,7 +43,8 @@ class Processes:
                 finally:
                     self._ready.discard(process)
                     process.kill()
-                process = await self._another()
+                ended, process = process, await self._another()
+                ended.collect()
         except PoolBroken as error:
             self._break(error)
         except Exception as error:  # nobody awaits this task

@@ -31,6 +31,10 @@ def is_alive(process: int) -> bool:
         return False
 
 
+def parent_of(process: int) -> int:
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 class Running:
     """A pool that was started, and the event loop that it runs in."""
 
@@ -41,9 +45,12 @@ class Running:
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self._runner.run(work)
 
-    async def ask(self, files: Sequence[TileFile] = GOOD, options: ReadOptions | None = None) -> Tile:
+    async def ask(
+        self, files: Sequence[TileFile] = GOOD, options: ReadOptions | None = None, *, gives_way: bool = False
+    ) -> Tile:
         options = options or ReadOptions()
-        return await self.pool.decode(files, options, await self.pool.headers(files, options.limits))
+        headers = await self.pool.headers(files, options.limits)
+        return await self.pool.decode(files, options, headers, gives_way=gives_way)
 
     def decode(self, files: Sequence[TileFile] = GOOD, options: ReadOptions | None = None) -> Tile:
         return self.run(self.ask(files, options))
@@ -60,8 +67,7 @@ class Running:
 
     def kill_server(self) -> None:
         """The process that the others are forked from, so that another has to be started."""
-        fields = Path(f"/proc/{self.processes[0]}/stat").read_text().rpartition(")")[2].split()
-        os.kill(int(fields[1]), signal.SIGKILL)
+        os.kill(parent_of(self.processes[0]), signal.SIGKILL)
 
     def kill(self) -> None:
         """All its processes; returns when they have ended."""

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
+import resource
 import signal
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +21,13 @@ from service.imagery.reader import read_tile
 from service.imagery.resize import resize
 from service.imagery.tiff.limits import Limits
 from tests.imagery import RGB, geotiff, reflectance
-from tests.service.imagery.decoding.conftest import GOOD, SIDE, Running, running
+from tests.service.imagery.decoding.conftest import DEADLINE_S, GOOD, SIDE, Running, parent_of, running
+from tests.waiting import wait_until
 
 # LZMA is slow to decode, however little was done to compress.
 SCENE = [TileFile(geotiff(reflectance(600), compress="lzma", lzma_preset=0))]  # takes 20 times as long as a patch
 LARGE = [TileFile(geotiff(reflectance(1280), compress="lzma", lzma_preset=0))]
+PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 LOOSE = Limits(max_pixels=10**9, max_decoded_bytes=10**10)
 
 
@@ -34,9 +39,26 @@ def _all_are_there(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
 
 
+@pytest.fixture
+def adopts_orphans() -> Iterator[None]:
+    """This process gets the children of those of its descendants that end, as the first one of a container does."""
+    libc = ctypes.CDLL(None)
+    libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
+    yield
+    libc.prctl(PR_SET_CHILD_SUBREAPER, 0)
+
+
 def computed(process: int) -> int:
     """Hundredths of a second."""
     return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11])
+
+
+def nice_ones(pool: Running) -> list[int]:
+    """Those that give way; the others are as this process is."""
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    more = {process: os.getpriority(os.PRIO_PROCESS, process) - own for process in pool.processes}
+    assert set(more.values()) == {0, NICENESS}
+    return [process for process in more if more[process]]
 
 
 def refusal(pool: Running, files: list[TileFile], **limits: int) -> ImageryError:
@@ -126,6 +148,17 @@ def test_a_process_that_died_idle_costs_no_tile_and_is_replaced(two: Running) ->
     assert not set(before) & set(two.processes)
 
 
+@pytest.mark.usefixtures("adopts_orphans")
+def test_where_it_is_the_first_process_none_is_left_that_nobody_collects() -> None:
+    with running(1) as pool:
+        before = pool.processes
+        pool.kill_server()
+        wait_until(lambda: all(parent_of(process) == os.getpid() for process in before))
+        pool.kill()
+        pool.settle()
+        assert not [process for process in before if Path(f"/proc/{process}").exists()]
+
+
 @pytest.mark.parametrize("python", ["/bin/false", "/nowhere/python", "no\0path"])
 def test_whoever_waits_for_a_process_that_cannot_be_replaced_is_told(
     monkeypatch: pytest.MonkeyPatch, python: str
@@ -142,6 +175,24 @@ def test_whoever_waits_for_a_process_that_cannot_be_replaced_is_told(
         assert [type(answer) for answer in pool.run(ask())] == [PoolBroken] * 3
         with pytest.raises(PoolBroken):
             pool.pool.raise_if_broken()
+
+
+def test_a_process_that_ends_while_descriptors_are_short_is_replaced_later(caplog: pytest.LogCaptureFixture) -> None:
+    async def replaced() -> None:
+        with ExitStack() as held:
+            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            held.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+            os.kill(pool.processes[0], signal.SIGKILL)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))  # fewer than are open
+            while not caplog.messages:
+                pool.pool.raise_if_broken()
+                await asyncio.sleep(0.001)
+        assert "Too many open files; trying again" in caplog.text
+
+    with running(1) as pool:
+        pool.run(replaced())
+        pool.settle()
+        pool.pool.raise_if_broken()
 
 
 def test_a_process_that_could_not_be_replaced_at_once_is_replaced_later(
@@ -232,29 +283,53 @@ def test_large_tiles_leave_a_place_to_small_ones(two: Running) -> None:
 
 
 def test_what_decodes_large_tiles_gives_way_to_the_others(two: Running) -> None:
-    niceness = [
-        os.getpriority(os.PRIO_PROCESS, process) - os.getpriority(os.PRIO_PROCESS, 0) for process in two.processes
-    ]
-    assert sorted(niceness) == [0, 0, 0, NICENESS]
-    (nice,) = (process for process, more in zip(two.processes, niceness, strict=True) if more)
+    (nice,) = nice_ones(two)
     before = computed(nice)
     two.decode(LARGE)
     assert computed(nice) > before + 2
 
 
 def test_tiles_that_give_way_leave_a_place_to_others(two: Running) -> None:
-    done = []
-
-    async def decode(name: str, gives_way: bool) -> None:
-        headers = await two.pool.headers(GOOD, Limits())
-        await two.pool.decode(GOOD, ReadOptions(), headers, gives_way=gives_way)
-        done.append(name)
+    (nice,) = nice_ones(two)
 
     async def all_at_once() -> None:
-        await asyncio.gather(*(decode("many", True) for _ in range(20)), decode("one", False))
+        many = [asyncio.create_task(two.ask(gives_way=True)) for _ in range(20)]
+        await two.ask()
+        assert not any(task.done() for task in many)
+        os.kill(nice, signal.SIGCONT)
+        await asyncio.gather(*many)
 
+    os.kill(nice, signal.SIGSTOP)
     two.run(all_at_once())
-    assert done.index("one") <= 2  # that process decodes on, whatever the other does
+
+
+def test_a_tile_that_gives_way_may_wait_for_the_processor_beyond_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def go_on_late() -> Tile:
+        asked = asyncio.create_task(pool.ask(gives_way=True))
+        await asyncio.wait({asked}, timeout=1.1)
+        pool.signal(signal.SIGCONT)
+        return await asked
+
+    monkeypatch.setattr("service.imagery.decoding.pool.PATIENCE", DEADLINE_S)
+    with running(1, timeout_s=1) as pool:
+        pool.signal(signal.SIGSTOP)
+        assert len(pool.run(go_on_late()).facts) == 1
+
+
+def test_a_process_that_ends_beyond_its_tiles_time_was_ended_for_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def end_late() -> None:
+        (nice,) = nice_ones(pool)
+        before = computed(nice)
+        asked = asyncio.create_task(pool.ask(LARGE))
+        while computed(nice) <= before + 2:  # 0.02 s
+            await asyncio.sleep(0.001)
+        os.kill(nice, signal.SIGXCPU)
+        await asked
+
+    monkeypatch.setattr("service.imagery.decoding.pool.PATIENCE", 100 * DEADLINE_S)
+    with running(1, timeout_s=0.01) as pool, pytest.raises(ImageryError) as error:
+        pool.run(end_late())
+    assert error.value.code == "decode_timeout"
 
 
 def test_large_tiles_are_decoded_by_a_single_process_too(one: Running) -> None:
