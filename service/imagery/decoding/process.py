@@ -99,7 +99,8 @@ class DecodeProcess:
         if not self._reading.is_closing():  # else it has ended, and its id may mean another
             with suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
-            self._requests.transport.abort()
+            if not self._requests.is_closing():  # as it is where the process reads no more: asyncio closes but once
+                self._requests.transport.abort()
             self._reading.close()
 
     def collect(self) -> None:
