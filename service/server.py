@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import resource
 import signal
 import time
 from collections.abc import Iterator
@@ -39,6 +40,8 @@ class _Server(uvicorn.Server):
 
 def serve(artifact: Artifact, settings: Settings) -> int:
     """Serves until SIGTERM or SIGINT. Returns the exit code: 0 after draining, 1 if the service broke."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # shells allow 1,024: few for clients that do nothing
     return asyncio.run(_serve(artifact, settings))
 
 

@@ -239,6 +239,15 @@ def test_its_decode_processes_end_with_it_however_it_ends(start: StartService) -
     wait_until(lambda: not any(map(does_decode, children)))
 
 
+def test_it_may_have_as_many_clients_as_the_system_allows_whatever_a_shell_says(start: StartService) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, hard - 1), hard))
+    service = start()
+    service.wait_until_ready()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert resource.prlimit(service.process.pid, resource.RLIMIT_NOFILE) == (hard, hard)
+
+
 def test_a_decode_process_that_dies_is_replaced_and_ping_stays_well(start: StartService) -> None:
     service = start()
     service.wait_until_ready()
