@@ -2,7 +2,7 @@
 
 import { listen } from "./gestures.js";
 import { drawGraticule } from "./graticule.js";
-import { drawChosen, drawCover, drawLikeness, drawNearest } from "./overlay.js";
+import { drawChosen, drawCover, drawLikeness, drawNumbers } from "./overlay.js";
 import { cellUnder, neighbour } from "../ground/scene.js";
 import { Viewport } from "./viewport.js";
 
@@ -110,7 +110,7 @@ export class CellMap {
     if (shown.view === "cover") drawCover(context, { ...shown, view }, devicePixelRatio);
     if (shown.likeness) drawLikeness(context, { ...shown, view }, shown.likeness);
     drawGraticule(context, view, shown.scene, shown.corners);
-    if (shown.likeness) drawNearest(context, view, shown.likeness);
+    if (shown.likeness) drawNumbers(context, view, shown.likeness);
     if (shown.chosen) drawChosen(context, view, shown.chosen);
   }
 

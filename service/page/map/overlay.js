@@ -39,8 +39,8 @@ export function drawCover(context, over, ratio) {
   context.globalAlpha = 1;
 }
 
-/** Darkens what is not like the chosen cell. */
-export function drawLikeness(context, over, { cosines }) {
+/** Darkens what is not like the chosen cell, and frames what is most. */
+export function drawLikeness(context, over, { cosines, nearest }) {
   const others = cosines.filter((_, i) => i !== over.chosen.index).sort((a, b) => a - b);
   const low = others[(others.length - 1) >> 1], high = others.at(-1); // half is dark
   eachCell(over, (cell, x, y, width, height) => {
@@ -49,13 +49,13 @@ export function drawLikeness(context, over, { cosines }) {
     context.fillStyle = `rgb(4 8 6 / ${(0.7 * (1 - likeness)).toFixed(3)})`;
     context.fillRect(x, y, width, height);
   });
+  for (const { cell } of nearest) frame(context, over.view, cell, "#ffffff", 2);
 }
 
 /** Numbers what is most like the chosen cell. */
-export function drawNearest(context, view, { nearest }) {
+export function drawNumbers(context, view, { nearest }) {
   nearest.forEach(({ cell }, i) => {
     const [x, y] = view.toScreen(cell.x, cell.y), side = (cell.right - cell.x) * view.scale;
-    frame(context, view, cell, "#ffffff", 2);
     if (side >= SMALLEST_BADGE) badge(context, x + 12, y + 12, String(i + 1));
   });
 }
