@@ -1,15 +1,15 @@
 /** The page: what is opened, asked, shown and chosen. State has one owner, here; the other modules draw it. */
 
 import { drawAbout } from "./panel/about.js";
-import { ask, fetchExample, Problem } from "./asking/invocation.js";
+import { ask, fetchExample, Problem, predictionsOf } from "./asking/invocation.js";
 import { drawBearings, tellPosition } from "./map/bearings.js";
 import { drawCell, spoken } from "./panel/cell_card.js";
 import { takeFiles } from "./asking/dropping.js";
 import { drawLegend } from "./panel/legend.js";
-import { counted, the } from "./make.js";
+import { counted, say, the } from "./make.js";
 import { CellMap } from "./map/map.js";
 import { modelCard, UNKNOWN } from "./asking/model.js";
-import { given, givenKey, onOptions } from "./asking/options.js";
+import { given, onOptions } from "./asking/options.js";
 import { pictureOf, tokenPicture } from "./ground/picture.js";
 import { cornersOf } from "./ground/place.js";
 import { showProblem } from "./asking/problems.js";
@@ -25,9 +25,10 @@ const opacities = { image: 0, cover: 0.5, components: 0.85 };
 const slider = the("opacity").querySelector("input");
 
 /** What was opened, and what came of it. */
-let opened = { files: /** @type {File[]} */ ([]), options: {}, key: "", isExample: false, more: {} };
+let opened = { files: /** @type {File[]} */ ([]), options: {}, isExample: false, more: {} };
 let answer = { scenes: /** @type {any[]} */ ([]), refused: /** @type {any[]} */ ([]), model: UNKNOWN };
 let waiting = new AbortController();
+let painting = /** @type {Promise<void> | null} */ (null);
 
 const map = new CellMap(the("map"), {
   chosen: choose,
@@ -48,7 +49,7 @@ async function during(work, again) {
   try {
     return await work({ signal, onProgress: showProgress });
   } catch (problem) {
-    if (problem.name !== "AbortError") showProblem(Problem.of(problem), again);
+    if (problem.name !== "AbortError") showProblem(Problem.of(problem), again, focusOnward);
     return undefined;
   } finally {
     if (waiting.signal === signal) hideProgress();
@@ -61,14 +62,13 @@ async function during(work, again) {
  */
 function open(files, { isExample = false, more = {} } = {}) {
   return during(async (asked) => {
-    const said = { files, options: { ...given(), ...more }, key: givenKey(), isExample, more };
+    const said = { files, options: { ...given(), ...more }, isExample, more };
     const options = { ...said.options, outputs: OUTPUTS };
-    const [{ body }, model] = await Promise.all([
-      ask(files, { ...asked, options, key: said.key, accept: "application/json" }), modelCard(said.key),
-    ]);
-    const { scenes, refused } = scenesOf(JSON.parse(new TextDecoder().decode(body)).predictions);
+    const [body, model] = await Promise.all([ask(files, { ...asked, options, accept: "application/json" }), modelCard()]);
+    const { scenes, refused } = scenesOf(predictionsOf(body));
+    const picture = await pictureOf(scenes[0], asked.signal);
     [opened, answer] = [said, { scenes, refused, model }];
-    await show(scenes[0]);
+    show(scenes[0], picture);
   }, (asked) => open(files, { isExample, more: { ...more, ...asked } }));
 }
 
@@ -77,20 +77,31 @@ async function openExample() {
   if (example) await open([example], { isExample: true });
 }
 
-/** @param {import("./ground/scene.js").Scene} scene */
-async function show(scene) {
-  const picture = await pictureOf(scene), { groups } = answer.model;
+/** @param {import("./ground/scene.js").Scene} scene of the answer, instead of the one that is shown */
+function change(scene) {
+  return during(async ({ signal }) => show(scene, await pictureOf(scene, signal)), () => change(scene));
+}
+
+/** @param {import("./ground/scene.js").Scene} scene @param {OffscreenCanvas} picture its */
+function show(scene, picture) {
+  const { groups, colours } = answer.model;
   document.body.dataset.state = "scene";
   const corners = cornersOf(scene);
-  map.draw({ scene, corners, picture, tokens: null, groups, only: null, chosen: null, likeness: null });
-  drawAbout(titleOf(scene), map.shown, answer.scenes, answer.refused, show);
-  drawLegend(scene, groups, (only) => (map.draw({ only }), look("cover")));
+  map.draw({ scene, corners, picture, tokens: null, groups, colours, only: null, chosen: null, likeness: null });
+  drawAbout(titleOf(scene), map.shown, answer.scenes, answer.refused, change);
+  drawLegend(scene, answer.model, (only) => (map.draw({ only }), look("cover")));
   drawCell(map.shown, answer.model.thresholds, choose);
   drawCurl(opened);
   the("model").textContent = answer.model.name && `${answer.model.name} ${answer.model.version}`;
   look(map.shown.view === "image" ? "image" : "cover");
   say(`${titleOf(scene)}: ${counted(scene.cells.length, "cell")}.`);
-  if (document.activeElement === document.body) the("map").focus({ preventScroll: true }); // the button that was pressed is gone
+  if (document.activeElement === document.body) focusOnward();
+}
+
+/** The button that was pressed is gone: the focus goes to the image, or where one is opened. */
+function focusOnward() {
+  const isOpen = document.body.dataset.state === "scene";
+  (isOpen ? the("map") : document.querySelector("#welcome button")).focus({ preventScroll: true });
 }
 
 /** @returns {string} the file's name, of band files all; of several tiles the id */
@@ -101,7 +112,11 @@ function choose(cell) {
   const { scene } = map.shown;
   const most = Math.min(MOST_ALIKE, Math.ceil(scene.cells.length / 4));
   map.draw({ chosen: cell, likeness: cell && similar(scene.cells, cell, most) });
-  drawCell(map.shown, answer.model.thresholds, (other) => (choose(other), map.show(other)));
+  drawCell(map.shown, answer.model.thresholds, (other) => {
+    choose(other);
+    map.show(other);
+    the("cell-title").focus({ preventScroll: true }); // the picture that was pressed is gone
+  });
   if (cell) say(spoken(cell));
 }
 
@@ -112,28 +127,31 @@ function look(view) {
   the("components").hidden = view !== "components";
   slider.value = 100 * opacities[view];
   map.draw({ view, opacity: opacities[view] });
-  if (view === "components" && !map.shown.tokens) findComponents().then(() => map.shown.tokens ?? look("cover"));
+  if (view === "components" && !map.shown.tokens) painting ??= findComponents().finally(endPainting);
+}
+
+/** Where it was given up, there are no components to look at. */
+function endPainting() {
+  painting = null;
+  if (map.shown.view === "components" && !map.shown.tokens) look("cover");
 }
 
 function findComponents() {
   return during(async (asked) => {
     const { scene } = map.shown, before = answer.scenes.slice(0, answer.scenes.indexOf(scene));
     const all = answer.scenes.reduce((sum, one) => sum + one.cells.length, 0);
-    const { colours, rows, columns } = await tokenColours(opened.files, { ...asked, ...opened }, all);
+    const { colours, rows, columns } = await tokenColours(opened.files, { ...asked, options: opened.options }, all);
     const start = before.reduce((sum, one) => sum + one.cells.length, 0) * rows * columns * 4;
     map.draw({ tokens: tokenPicture(scene, colours.subarray(start), rows, columns) });
     say("Components are painted.");
   }, () => look("components"));
 }
 
-/** @param {string} words for those who listen */
-const say = (words) => (the("announcer").textContent = words);
-
 const does = {
   choose: () => the("files").click(),
   example: openExample,
   options: () => the("options").showModal(),
-  cancel: () => (waiting.abort(), hideProgress()),
+  cancel: () => (waiting.abort(), hideProgress(), focusOnward()),
 };
 for (const [name, act] of Object.entries(does)) {
   for (const button of document.querySelectorAll(`[data-does=${name}]`)) button.addEventListener("click", act);

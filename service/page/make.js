@@ -19,5 +19,8 @@ export function make(tag, properties = {}, ...children) {
 /** @param {string} id @returns {any} */
 export const the = (id) => document.getElementById(id);
 
+/** @param {string} words for those who listen */
+export const say = (words) => (the("announcer").textContent = words);
+
 /** @param {number} count @param {string} one @param {string} [many] */
 export const counted = (count, one, many = `${one}s`) => `${count.toLocaleString("en")} ${count === 1 ? one : many}`;

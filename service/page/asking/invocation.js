@@ -1,5 +1,7 @@
 /** Questions to the service, with their progress; problems come back as `Problem`. */
 
+import { givenKey } from "./options.js";
+
 export class Problem extends Error {
   /** @param {{code: string, detail: string, status?: number, retry_after_s?: number, errors?: object[]}} said */
   constructor(said) {
@@ -15,7 +17,9 @@ export class Problem extends Error {
   }
 }
 
-const UNREACHABLE = "The service cannot be reached: see whether it runs and whether the network is up.";
+const UNREACHABLE = "The service cannot be reached, or a file cannot be read: see whether the service runs and the network " +
+  "is up; if a file has changed since or is a folder, open it anew or what is in it.";
+const FOREIGN = "The answer is not the service's own but of something in between, as a proxy or a page to log in";
 
 /** @param {Record<string, string>} options those of the service @returns {URL} relative, so that a proxy may move it */
 export function address(options) {
@@ -25,30 +29,31 @@ export function address(options) {
   return url;
 }
 
-/** @param {string} key @returns {Record<string, string>} */
-export const keyHeader = (key) => (key ? { "X-API-Key": key } : {});
+/** @returns {Record<string, string>} */
+export const keyHeader = () => (givenKey() ? { "X-API-Key": givenKey() } : {});
 
 /**
  * Posts files and resolves to the answer's bytes. XMLHttpRequest, since fetch tells nothing of an upload.
  * @param {File[]} files one GeoTIFF, several, or the band files of one tile
- * @param {{options: Record<string, string>, accept: string, key?: string, signal?: AbortSignal,
+ * @param {{options: Record<string, string>, accept: string, signal?: AbortSignal,
  *   onProgress?: (doing: "sending" | "computing" | "receiving", share?: number) => void}} asked share is 0 to 1
- * @returns {Promise<{body: ArrayBuffer, type: string}>} rejects with Problem; AbortError where the signal ended it
+ * @returns {Promise<ArrayBuffer>} of the type that was asked for; rejects with Problem, with AbortError where the signal
+ *   ended it
  */
-export function ask(files, { options, accept, key = "", signal, onProgress = () => {} }) {
+export function ask(files, { options, accept, signal, onProgress = () => {} }) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     request.open("POST", address(options));
     request.responseType = "arraybuffer";
-    const headers = { Accept: accept, ...keyHeader(key), ...(files.length === 1 && { "Content-Type": "image/tiff" }) };
+    const headers = { Accept: accept, ...keyHeader(), ...(files.length === 1 && { "Content-Type": "image/tiff" }) };
     for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
     request.upload.onprogress = ({ loaded, total }) => onProgress("sending", total ? loaded / total : undefined);
     request.upload.onload = () => onProgress("computing");
     request.onprogress = ({ loaded, total }) => onProgress("receiving", total ? loaded / total : undefined);
     request.onload = () => {
-      if (request.status === 200) {
-        resolve({ body: request.response, type: request.getResponseHeader("Content-Type") ?? "" });
-      } else reject(problemOf(request.status, request.response));
+      const isWanted = request.status === 200 && request.getResponseHeader("Content-Type")?.startsWith(accept);
+      if (isWanted) resolve(request.response);
+      else reject(problemOf(request.status, request.response));
     };
     request.onerror = () => reject(new Problem({ code: "unreachable", detail: UNREACHABLE }));
     request.onabort = () => reject(new DOMException("cancelled", "AbortError"));
@@ -64,10 +69,21 @@ export function ask(files, { options, accept, key = "", signal, onProgress = () 
  */
 export async function fetchExample({ signal, onProgress }) {
   onProgress("fetching");
-  const answer = await fetch(new URL("page/example.tif", document.baseURI), { signal }).catch((error) => {
+  const unreachable = (error) => {
     throw error.name === "AbortError" ? error : new Problem({ code: "unreachable", detail: UNREACHABLE });
-  });
-  return new File([await answer.blob()], "example.tif", { type: "image/tiff" });
+  };
+  const answer = await fetch(new URL("page/example.tif", document.baseURI), { signal }).catch(unreachable);
+  const body = await answer.arrayBuffer().catch(unreachable);
+  if (!answer.ok) throw problemOf(answer.status, body);
+  return new File([body], "example.tif", { type: "image/tiff" });
+}
+
+/** @param {ArrayBuffer} body of an answer in JSON @returns {any[]} rejects with Problem where every tile was refused */
+export function predictionsOf(body) {
+  const { predictions } = JSON.parse(new TextDecoder().decode(body));
+  if (predictions.some((one) => !one.error)) return predictions;
+  const [{ error }] = predictions, each = predictions.map(({ id, error: { detail } }) => ({ id, detail }));
+  throw new Problem({ ...error, status: 200, errors: each.length > 1 ? each : [] });
 }
 
 /** @param {File[]} files @returns {FormData} bands are told by the files' names */
@@ -83,5 +99,5 @@ function problemOf(status, body) {
     const said = JSON.parse(new TextDecoder().decode(body));
     if (said.code && said.detail) return new Problem(said);
   } catch { /* what stands in between, a proxy for one, answers in its own way */ }
-  return new Problem({ code: `http_${status}`, detail: `The answer was HTTP ${status}, without a reason.`, status });
+  return new Problem({ code: `http_${status}`, detail: `${FOREIGN} (HTTP ${status}).`, status });
 }

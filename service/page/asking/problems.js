@@ -21,13 +21,14 @@ function askedBack({ code, message }) {
 /**
  * @param {import("./invocation.js").Problem} problem
  * @param {(more: Record<string, string>) => void} again asks the same once more, with an option more or none
+ * @param {() => void} onClose
  */
-export function showProblem(problem, again) {
+export function showProblem(problem, again, onClose) {
   const title = make("h2", { tabIndex: -1 }, wordsOf(problem.code));
   const asked = askedBack(problem);
   const buttons = make("p", { className: "choices" },
     ...(asked ? [make("button", { type: "submit", className: "main" }, "Try with this")] : retry(problem, again)),
-    make("button", { type: "button", onclick: () => (the("problem").hidden = true) }, "Close"));
+    make("button", { type: "button", onclick: () => (the("problem").hidden = true, onClose()) }, "Close"));
   the("problem").replaceChildren(
     title,
     make("p", {}, problem.message),

@@ -1,6 +1,6 @@
 /** How far what was asked for is. */
 
-import { the } from "../make.js";
+import { say, the } from "../make.js";
 
 const WORDS = {
   fetching: "Fetching the example …",
@@ -12,6 +12,7 @@ const WORDS = {
 
 /** @param {keyof typeof WORDS} doing @param {number} [share] 0 to 1, where it is known */
 export function showProgress(doing, share) {
+  if (the("progress").hidden) say(WORDS[doing]); // once: numbers are for the eye
   the("progress").hidden = false;
   the("doing").textContent = share === undefined ? WORDS[doing] : `${WORDS[doing]} ${Math.round(100 * share)} %`;
   const bar = the("progress").querySelector("progress");

@@ -1,42 +1,12 @@
-/** Colours of land cover: CORINE's own, of the class that a label of BigEarthNet is mostly made of. */
+/** Colours of land cover: the model card's, which maps have too. */
 
-const CORINE = new Map(Object.entries({
-  "Urban fabric": "#e6004d",
-  "Industrial or commercial units": "#cc4df2",
-  "Arable land": "#ffffa8",
-  "Permanent crops": "#e68000",
-  "Pastures": "#e6e64d",
-  "Complex cultivation patterns": "#ffe64d",
-  "Land principally occupied by agriculture, with significant areas of natural vegetation": "#e6cc4d",
-  "Agro-forestry areas": "#f2cca6",
-  "Broad-leaved forest": "#80ff00",
-  "Coniferous forest": "#00a600",
-  "Mixed forest": "#4dff00",
-  "Natural grassland and sparsely vegetated areas": "#ccf24d",
-  "Moors, heathland and sclerophyllous vegetation": "#a6ff80",
-  "Transitional woodland, shrub": "#a6f200",
-  "Beaches, dunes, sands": "#e6e6e6",
-  "Inland wetlands": "#a6a6ff",
-  "Coastal wetlands": "#ccccff",
-  "Inland waters": "#80f2e6",
-  "Marine waters": "#e6f2ff",
-}));
-
-/** @param {string} name of a label of somebody's own @returns {string} always the same, seldom another's */
-function ownColour(name) {
-  let number = 7;
-  for (const letter of name) number = (number * 31 + /** @type {number} */ (letter.codePointAt(0))) % 360;
-  return `hsl(${number} 70% 58%)`;
-}
+const UNKNOWN = ["#9aa5a0"]; // where the card is not to be had
 
 /**
- * @param {string} name of a label or group
- * @param {Map<string, string[]>} groups
- * @returns {string[]} one colour; of a group, which has none of its own, those of its members
+ * @param {string} name of a label or group @param {Map<string, string[]>} colours
+ * @returns {string[]} one colour; of a group those of its members
  */
-export function coloursOf(name, groups) {
-  return (groups.get(name) ?? [name]).map((label) => CORINE.get(label) ?? ownColour(label));
-}
+export const coloursOf = (name, colours) => colours.get(name) ?? UNKNOWN;
 
 /** @param {string[]} colours @returns {string} for CSS: stripes of them */
 export function asBackground(colours) {

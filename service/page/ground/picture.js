@@ -2,6 +2,7 @@
 
 const MOST_PIXELS = 16_000_000; // that every browser gives a canvas
 const LONGEST_SIDE = 8192;
+const LEAST_CONTRAST = 16; // of 255: what is even is neither black nor grain
 
 /** @param {import("./scene.js").Scene} scene @returns {OffscreenCanvas} as large as the scene, or as browsers allow */
 function canvasFor(scene) {
@@ -10,8 +11,11 @@ function canvasFor(scene) {
   return new OffscreenCanvas(Math.max(1, Math.round(width * scale)), Math.max(1, Math.round(height * scale)));
 }
 
-/** @param {import("./scene.js").Scene} scene @returns {Promise<OffscreenCanvas>} stretched from dark to light */
-export async function pictureOf(scene) {
+/**
+ * @param {import("./scene.js").Scene} scene @param {AbortSignal} signal
+ * @returns {Promise<OffscreenCanvas>} stretched from dark to light; rejects with AbortError
+ */
+export async function pictureOf(scene, signal) {
   const canvas = canvasFor(scene), context = /** @type {any} */ (canvas.getContext("2d", { willReadFrequently: true }));
   context.scale(canvas.width / scene.width, canvas.height / scene.height);
   context.imageSmoothingQuality = "high";
@@ -20,6 +24,7 @@ export async function pictureOf(scene) {
     const picture = await createImageBitmap(new Blob([bytes], { type: "image/png" }));
     context.drawImage(picture, cell.x, cell.y, cell.width, cell.height);
     picture.close();
+    signal.throwIfAborted();
   }
   const pixels = context.getImageData(0, 0, canvas.width, canvas.height);
   stretch(pixels.data);
@@ -44,7 +49,8 @@ export function stretch(data) {
     let seen = 0;
     return counts.findIndex((count) => (seen += count) >= share * total);
   };
-  const low = at(0.02), high = Math.max(at(0.98), low + 1);
+  const dark = at(0.02), light = at(0.98), spare = Math.max(0, LEAST_CONTRAST - (light - dark)) / 2;
+  const low = dark - spare, high = light + spare;
   const table = Uint8ClampedArray.from({ length: 256 }, (_, value) => (255 * (value - low)) / (high - low));
   for (let i = 0; i < data.length; i += 4) for (let k = 0; k < 3; k++) data[i + k] = table[data[i + k]];
 }

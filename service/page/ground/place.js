@@ -15,7 +15,8 @@ const METRES_A_DEGREE = 111_195; // of latitude, on the sphere with the area of 
  * @returns {(Corners | null)[]} null without georeference, across the antimeridian and around the poles
  */
 export function cornersOf(scene) {
-  const rings = scene.cells.map((cell) => ringOf(cell.footprint, scene.cells[0].footprint));
+  const first = scene.cells.find((cell) => cell.footprint)?.footprint;
+  const rings = scene.cells.map((cell) => ringOf(cell.footprint, first));
   const asRead = rings.map((ring) => ring && cornersFrom(ring));
   const mirrored = rings.map((ring) => ring && cornersFrom(turned(ring)));
   return gap(scene, mirrored) < gap(scene, asRead) ? mirrored : asRead;

@@ -2,7 +2,9 @@
 
 import { latitudeWritten, longitudeWritten } from "../ground/place.js";
 
-const LINES = 4; // about so many across the stage
+const APART = 120; // CSS pixels between lines, about: their names have room
+const MOST_LINES = 4;
+const ABOVE = 40; // CSS pixels of the stage's edge, where the scale stands
 const STEPS = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20];
 
 /**
@@ -19,10 +21,11 @@ export function drawGraticule(context, view, scene, corners) {
     return is ? [{ quad: quadOf(corners[i], left, top, right, bottom) }] : [];
   });
   if (!seen.length) return;
+  const lines = Math.min(MOST_LINES, Math.floor(view.width / APART));
   for (const axis of [0, 1]) {
     const values = seen.flatMap(({ quad }) => quad.map((point) => point.place[axis]));
     const low = Math.min(...values), high = Math.max(...values);
-    const step = STEPS.find((one) => (high - low) / one <= LINES + 1) ?? 45;
+    const step = STEPS.find((one) => (high - low) / one <= lines + 1) ?? 45;
     for (let i = Math.ceil(low / step); i * step <= high; i++) drawLine(context, view, seen, axis, i * step, step);
   }
 }
@@ -73,7 +76,7 @@ function write(context, view, { x, y }, axis, level, step) {
   const width = context.measureText(text).width, right = Math.min(view.width, view.left + view.image.width * view.scale);
   const at = axis
     ? [Math.min(Math.max(x, 0) + 6, right - width - 6), Math.max(y - 5, 14)]
-    : [Math.min(Math.max(x + 5, 6), right - width - 6), Math.min(y, view.height) - 7];
+    : [Math.min(Math.max(x + 5, 6), right - width - 6), Math.min(y, view.height - ABOVE) - 7];
   context.lineWidth = 3;
   context.lineJoin = "round";
   context.strokeStyle = "rgb(0 0 0 / 60%)";

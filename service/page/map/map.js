@@ -2,7 +2,7 @@
 
 import { listen } from "./gestures.js";
 import { drawGraticule } from "./graticule.js";
-import { drawChosen, drawCover, drawLikeness } from "./overlay.js";
+import { drawChosen, drawCover, drawLikeness, drawNumbers } from "./overlay.js";
 import { cellUnder, neighbour } from "../ground/scene.js";
 import { Viewport } from "./viewport.js";
 
@@ -12,8 +12,8 @@ export class CellMap {
   view = new Viewport();
   /** What is drawn; set with `draw`. */
   shown = {
-    scene: null, corners: [], picture: null, tokens: null, view: "cover", opacity: 0.5, groups: new Map(), only: null,
-    chosen: null, likeness: null,
+    scene: null, corners: [], picture: null, tokens: null, view: "cover", opacity: 0.5, groups: new Map(), colours: new Map(),
+    only: null, chosen: null, likeness: null,
   };
   #canvas;
   #context;
@@ -110,6 +110,7 @@ export class CellMap {
     if (shown.view === "cover") drawCover(context, { ...shown, view }, devicePixelRatio);
     if (shown.likeness) drawLikeness(context, { ...shown, view }, shown.likeness);
     drawGraticule(context, view, shown.scene, shown.corners);
+    if (shown.likeness) drawNumbers(context, view, shown.likeness);
     if (shown.chosen) drawChosen(context, view, shown.chosen);
   }
 

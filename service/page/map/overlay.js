@@ -16,13 +16,13 @@ function eachCell({ view, scene }, draw) {
 /**
  * @param {CanvasRenderingContext2D} context in CSS pixels
  * @param {{view: import("./viewport.js").Viewport, scene: import("../ground/scene.js").Scene, groups: Map<string, string[]>,
- *   only: string | null, opacity: number}} over `only`: a label whose probabilities are shown in place of the classes
+ *   colours: Map<string, string[]>, only: string | null, opacity: number}} over `only`: a label whose probabilities are shown in place of the classes
  * @param {number} ratio device pixels to CSS's
  */
 export function drawCover(context, over, ratio) {
   const fills = new Map();
   const fillOf = (name) => {
-    if (!fills.has(name)) fills.set(name, asFill(context, coloursOf(name, over.groups), ratio));
+    if (!fills.has(name)) fills.set(name, asFill(context, coloursOf(name, over.colours), ratio));
     return fills.get(name);
   };
   eachCell(over, (cell, x, y, width, height) => {
@@ -39,17 +39,23 @@ export function drawCover(context, over, ratio) {
   context.globalAlpha = 1;
 }
 
-/** Darkens what is not like the chosen cell, and numbers what is most. */
+/** Darkens what is not like the chosen cell, and frames what is most. */
 export function drawLikeness(context, over, { cosines, nearest }) {
-  const low = [...cosines].sort((a, b) => a - b)[cosines.length >> 1], high = nearest[0]?.cosine ?? 1; // half is dark
+  const others = cosines.filter((_, i) => i !== over.chosen.index).sort((a, b) => a - b);
+  const low = others[(others.length - 1) >> 1], high = others.at(-1); // half is dark
   eachCell(over, (cell, x, y, width, height) => {
-    const likeness = Math.min(1, Math.max(0, (cosines[cell.index] - low) / (high - low || 1)));
+    // Of one cell, of two and of all alike none is less like it than others.
+    const likeness = high > low ? Math.min(1, Math.max(0, (cosines[cell.index] - low) / (high - low))) : 1;
     context.fillStyle = `rgb(4 8 6 / ${(0.7 * (1 - likeness)).toFixed(3)})`;
     context.fillRect(x, y, width, height);
   });
+  for (const { cell } of nearest) frame(context, over.view, cell, "#ffffff", 2);
+}
+
+/** Numbers what is most like the chosen cell. */
+export function drawNumbers(context, view, { nearest }) {
   nearest.forEach(({ cell }, i) => {
-    const [x, y] = over.view.toScreen(cell.x, cell.y), side = cell.width * over.view.scale;
-    frame(context, over.view, cell, "#ffffff", 2);
+    const [x, y] = view.toScreen(cell.x, cell.y), side = (cell.right - cell.x) * view.scale;
     if (side >= SMALLEST_BADGE) badge(context, x + 12, y + 12, String(i + 1));
   });
 }
@@ -60,7 +66,8 @@ export function drawChosen(context, view, cell) {
 
 /** Two lines, one dark and one light, so that one of them is seen on any ground. */
 function frame(context, view, cell, colour, width) {
-  const [x, y] = view.toScreen(cell.x, cell.y), [w, h] = [cell.width * view.scale, cell.height * view.scale];
+  const [x, y] = view.toScreen(cell.x, cell.y), [right, bottom] = view.toScreen(cell.right, cell.bottom);
+  const [w, h] = [right - x, bottom - y];
   context.lineJoin = "round";
   for (const [style, line] of [["rgb(0 0 0 / 75%)", width + 2.5], [colour, width]]) {
     context.strokeStyle = style;

@@ -26,7 +26,7 @@ export class Viewport {
 
   /** @param {number} factor @param {number} x @param {number} y CSS pixels that stay where they are */
   zoom(factor, x = this.width / 2, y = this.height / 2) {
-    const scale = Math.min(LARGEST, Math.max(this.least, this.scale * factor));
+    const scale = Math.max(this.least, Math.min(LARGEST, this.scale * factor));
     this.left = x - ((x - this.left) * scale) / this.scale;
     this.top = y - ((y - this.top) * scale) / this.scale;
     this.scale = scale;

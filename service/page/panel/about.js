@@ -14,6 +14,7 @@ export function drawAbout(title, shown, scenes, refused, onScene) {
   const { scene } = shown;
   const select = make("select", { "aria-label": "Tile", onchange: () => onScene(scenes[select.selectedIndex]) },
     ...scenes.map((one) => make("option", { selected: one === scene }, one.id)));
+  const hadFocus = the("about").contains(document.activeElement);
   the("about").replaceChildren(
     make("h2", {}, title),
     make("p", { className: "quiet" },
@@ -24,6 +25,7 @@ export function drawAbout(title, shown, scenes, refused, onScene) {
       ...warningsOf(scene).map(({ message, cells }) => make("li", {}, make("b", {}, "Note. "), message,
         cells < scene.cells.length ? ` (${counted(cells, "cell")})` : ""))),
   );
+  if (hadFocus) select.focus();
 }
 
 function sizeOf({ scene, corners }) {

@@ -20,7 +20,7 @@ export function spoken(cell) {
  * @param {(cell: import("../ground/scene.js").Cell) => void} onPick
  */
 export function drawCell(shown, thresholds, onPick) {
-  const { chosen, corners, likeness, groups } = shown;
+  const { chosen, corners, likeness, colours } = shown;
   if (!chosen) {
     the("cell").replaceChildren(make("h2", { id: "cell-title" }, "A cell"),
       make("p", { className: "quiet small" },
@@ -31,21 +31,21 @@ export function drawCell(shown, thresholds, onPick) {
   const middle = place && written(inside(place, chosen, chosen.x + chosen.width / 2, chosen.y + chosen.height / 2), 4);
   const valid = chosen.valid_fraction < 0.995 ? ` · ${Math.round(100 * chosen.valid_fraction)} % with data` : "";
   the("cell").replaceChildren(
-    make("h2", { id: "cell-title" }, named(chosen)),
+    make("h2", { id: "cell-title", tabIndex: -1 }, named(chosen)),
     make("p", { className: "quiet small" }, (middle ?? `from pixel ${chosen.x}, ${chosen.y}`) + valid),
-    make("ul", { className: "bars" }, ...bars(chosen, groups, thresholds)),
+    make("ul", { className: "bars" }, ...bars(chosen, colours, thresholds)),
     ...(likeness?.nearest.length ? [make("h3", {}, "Most like it"), make("ul", { className: "alike" },
       ...likeness.nearest.map((one, i) => alike(one, i, shown, onPick)))] : []),
   );
 }
 
-function bars(cell, groups, thresholds) {
+function bars(cell, colours, thresholds) {
   const told = Object.entries({ ...cell.probabilities, ...cell.groups }).filter(([, value]) => value !== null);
   return told.sort(([, a], [, b]) => b - a).map(([name, value]) => {
     const isOver = cell.labels.includes(name), threshold = thresholds.get(name);
     const fill = make("i"), track = make("span", { className: "track", "aria-hidden": "true" }, fill);
     fill.style.width = `${100 * value}%`;
-    fill.style.background = asBackground(coloursOf(name, groups));
+    fill.style.background = asBackground(coloursOf(name, colours));
     if (threshold !== undefined) {
       const mark = make("b");
       mark.style.left = `${100 * threshold}%`;

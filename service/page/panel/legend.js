@@ -5,15 +5,15 @@ import { tally } from "../ground/cover.js";
 import { counted, make, the } from "../make.js";
 
 /**
- * @param {import("../ground/scene.js").Scene} scene @param {Map<string, string[]>} groups
+ * @param {import("../ground/scene.js").Scene} scene @param {import("../asking/model.js").Model} model
  * @param {(name: string | null) => void} onOnly a label is to be shown alone, or none any more
  */
-export function drawLegend(scene, groups, onOnly) {
+export function drawLegend(scene, { groups, colours }, onOnly) {
   const { shown, told, untold, bare } = tally(scene, groups);
   const row = (name, share) => {
     const about = groups.has(name) ? `${name}: one or more of ${groups.get(name)?.join(", ")}` : name;
     const button = make("button", { type: "button", title: about, "aria-pressed": "false" },
-      swatch(coloursOf(name, groups)), make("span", {}, name), make("span", { className: "quiet" }, share));
+      swatch(coloursOf(name, colours)), make("span", {}, name), make("span", { className: "quiet" }, share));
     button.onclick = () => {
       const isOn = button.getAttribute("aria-pressed") !== "true";
       for (const other of the("legend").querySelectorAll("[aria-pressed]")) other.setAttribute("aria-pressed", "false");

@@ -1,6 +1,7 @@
 /** Files to take away, and the curl line that gets the same. */
 
-import { address, ask } from "../asking/invocation.js";
+import { address, ask, Problem } from "../asking/invocation.js";
+import { givenKey } from "../asking/options.js";
 import { make, the } from "../make.js";
 
 /** @typedef {{name: string, accept: string, ending: string}} Format @type {Format[]} */
@@ -14,7 +15,10 @@ export const FORMATS = [
 
 /** @param {File[]} files @param {Format} format @returns {string} without what would overwrite the image itself */
 const fileName = (files, { ending }) =>
-  files.length === 1 ? `${files[0].name.replace(/\.tiff?$/i, "")}-land-cover.${ending}` : `land-cover.${ending}`;
+  files.length === 1 ? `${typed(files[0]).replace(/\.tiff?$/i, "")}-land-cover.${ending}` : `land-cover.${ending}`;
+
+/** @param {File} file @returns {string} what can be pasted: control characters would end the line, and begin another */
+const typed = ({ name }) => name.replaceAll(/\p{Cc}/gu, "?");
 
 /** @param {string} text @returns {string} as one word of a POSIX shell */
 export const quoted = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
@@ -26,8 +30,8 @@ export const quoted = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text
  */
 export function curlLine(files, options, format, { hasKey, isExample }) {
   const body = files.length === 1
-    ? [`--data-binary ${quoted(`@${files[0].name}`)}`, "-H 'Content-Type: image/tiff'"]
-    : files.map((file) => `-F ${quoted(`file=@"${file.name.replace(/["\\]/g, "\\$&")}"`)}`);
+    ? [`--data-binary ${quoted(`@${typed(files[0])}`)}`, "-H 'Content-Type: image/tiff'"]
+    : files.map((file) => `-F ${quoted(`file=@"${typed(file).replace(/["\\]/g, "\\$&")}"`)}`);
   const line = [
     ...body,
     `-H ${quoted(`Accept: ${format.accept}`)}`,
@@ -42,19 +46,20 @@ export function curlLine(files, options, format, { hasKey, isExample }) {
 /** @returns {Format} the one that is chosen */
 const chosen = () => FORMATS[the("format").selectedIndex];
 
-/** @param {() => {files: File[], options: Record<string, string>, key: string, isExample: boolean}} asked */
+/** @param {() => {files: File[], options: Record<string, string>, isExample: boolean}} asked */
 export function offer(asked) {
   the("format").append(...FORMATS.map(({ name }) => make("option", {}, name)));
   the("format").onchange = () => drawCurl(asked());
   the("download").onsubmit = async (event) => {
     event.preventDefault();
-    const { files, options, key } = asked(), format = chosen();
+    const { files, options } = asked(), format = chosen();
     the("taken").textContent = "Asking for the file …";
     try {
-      const { body } = await ask(files, { options, key, accept: format.accept });
+      const body = await ask(files, { options, accept: format.accept });
       save(new Blob([body], { type: format.accept }), fileName(files, format));
       the("taken").textContent = `${fileName(files, format)}: ${(body.byteLength / 1e6).toFixed(2)} MB.`;
-    } catch (problem) {
+    } catch (error) {
+      const problem = Problem.of(error);
       the("taken").textContent = `There is no such file (${problem.code}): ${problem.message}`;
     }
   };
@@ -65,10 +70,11 @@ export function offer(asked) {
   };
 }
 
-/** @param {{files: File[], options: Record<string, string>, key: string, isExample: boolean}} asked */
-export function drawCurl({ files, options, key, isExample }) {
+/** @param {{files: File[], options: Record<string, string>, isExample: boolean}} asked */
+export function drawCurl({ files, options, isExample }) {
+  const situation = { hasKey: Boolean(givenKey()), isExample };
   the("taken").textContent = "";
-  the("curl").querySelector("code").textContent = curlLine(files, options, chosen(), { hasKey: Boolean(key), isExample });
+  the("curl").querySelector("code").textContent = curlLine(files, options, chosen(), situation);
 }
 
 function selectCurl() {

@@ -20,7 +20,7 @@ LONG_MS = 60_000  # what is waited for comes within a second, but not on a machi
 SIDE = 480  # 4 × 4 cells
 SCENE = geotiff(reflectance(side=SIDE), names=("B04", "B03", "B02"))
 
-#: A page that shows the service, in a context with these options. Faults in it, and requests to others, fail the test.
+#: A new page that shows the service, in a context with these options.
 Visit = Callable[..., Page]
 
 
@@ -36,9 +36,24 @@ def browser() -> Iterator[Browser]:
         running.close()
 
 
-@pytest.fixture
-def visit(browser: Browser, service: Service) -> Iterator[Visit]:
-    faults: list[str] = []
+@pytest.fixture(scope="module")
+def faults() -> list[str]:
+    return []
+
+
+@pytest.fixture(autouse=True)
+def no_faults(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Neither faults of the page nor requests to others."""
+    yield
+    if "faults" in request.fixturenames:
+        seen_faults = request.getfixturevalue("faults")
+        found = list(seen_faults)
+        seen_faults.clear()
+        assert found == []
+
+
+@pytest.fixture(scope="module")
+def visit(browser: Browser, service: Service, faults: list[str]) -> Iterator[Visit]:
     contexts = []
 
     def come(url: str = service.url, **options: object) -> Page:
@@ -56,11 +71,11 @@ def visit(browser: Browser, service: Service) -> Iterator[Visit]:
     yield come
     for context in contexts:
         context.close()
-    assert faults == []
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def page(visit: Visit) -> Page:
+    """One for all tests of a file: what is opened takes the place of what was."""
     return visit()
 
 

@@ -39,6 +39,19 @@ def test_one_label_can_be_seen_alone_and_opacity_counts(page: Page) -> None:
     assert colour(page, 60, 60) == bare
 
 
+def test_a_window_beside_the_earth_has_no_place(page: Page) -> None:
+    ring = [[14, 50], [14, 49], [15, 49], [15, 50], [14, 50]]
+    corners = page.evaluate(
+        """async (ring) => {
+          const { cornersOf } = await import("./page/ground/place.js");
+          const cell = (x, footprint) => ({ x, y: 0, width: 120, height: 120, footprint });
+          return cornersOf({ cells: [cell(0, null), cell(120, { type: "Polygon", coordinates: [ring] })] });
+        }""",
+        ring,
+    )
+    assert corners == [None, {"upperLeft": ring[0], "lowerLeft": ring[1], "lowerRight": ring[2], "upperRight": ring[3]}]
+
+
 @pytest.mark.parametrize(
     "place",
     [PLACE, PLACE @ Affine.scale(1, -1), PLACE @ Affine.rotation(30), Affine(10, 0, 799_000, 0, -10, 20_000)],

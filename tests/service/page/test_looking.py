@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
+from service.formats.colours import components
 from tests.conftest import Service
-from tests.service.page.conftest import SCENE, choose, colour, look, spot, tiff
+from tests.imagery import geotiff, reflectance
+from tests.service.page.conftest import SCENE, SIDE, Visit, choose, colour, look, spot, tiff
 
 
 @pytest.fixture(scope="module")
@@ -63,11 +65,24 @@ def test_what_is_most_like_a_cell_is_numbered_and_lit(page: Page, cells: list[di
         for i, (likeness, index) in enumerate(nearest[:4])
     ]
     assert sum(colour(page, 120 * (least % 4) + 70, 120 * (least // 4) + 70)) < 0.6 * sum(before), "dark"
-    page.locator(".alike button").first.click()
+    page.locator(".alike button").first.press("Enter")
     expect(page.locator("#cell h2")).to_have_text(f"Row {nearest[0][1] // 4 + 1}, column {nearest[0][1] % 4 + 1}")
+    expect(page.locator("#cell h2")).to_be_focused()
 
 
-def test_all_can_be_done_with_keys(page: Page, cells: list[dict[str, Any]]) -> None:
+@pytest.mark.parametrize("columns", [1, 2])
+def test_where_there_is_little_to_compare_nothing_is_darkened(page: Page, columns: int) -> None:
+    choose(page, tiff(geotiff(reflectance(side=240)[:, :120, : 120 * columns], names=("B04", "B03", "B02"))))
+    look(page, "Image")
+    centres = [((i + 0.5) * SIDE / columns, SIDE / 2) for i in range(columns)]
+    bare = [colour(page, *centre) for centre in centres]
+    page.locator("#map").press("ArrowRight")
+    expect(page.locator("#cell h2")).to_have_text("Row 1, column 1")
+    assert [colour(page, *centre) for centre in centres] == bare
+
+
+def test_all_can_be_done_with_keys(visit: Visit, cells: list[dict[str, Any]]) -> None:
+    page = visit()
     page.keyboard.press("Tab")
     expect(page.locator(".skip")).to_be_focused()
     for _ in range(3):  # options, choose files, example
@@ -96,6 +111,18 @@ def test_all_can_be_done_with_keys(page: Page, cells: list[dict[str, Any]]) -> N
     expect(page.locator("#cell h2")).to_have_text("A cell")
 
 
+def test_the_legend_has_the_colours_that_maps_have(page: Page, service: Service) -> None:
+    choose(page, tiff(SCENE))
+    legend = service.get("/model").json()["properties"]["aerial:legend"]
+    painted: dict[str, str] = page.evaluate(
+        """() => Object.fromEntries([...document.querySelectorAll("#legend button")].map((button) =>
+             [button.children[1].textContent, button.querySelector(".swatch").style.background]))"""
+    )
+    for name in ("field", "town"):
+        red, green, blue = components(legend[name])
+        assert painted[name] == f"rgb({red}, {green}, {blue})"
+
+
 def test_the_legend_counts_what_cells_are_painted_as(page: Page, cells: list[dict[str, Any]]) -> None:
     choose(page, tiff(SCENE))
     painted = Counter(cell["labels"][0] if cell["labels"] else "Nothing over its threshold" for cell in cells)
@@ -114,6 +141,21 @@ def test_components_are_painted_for_every_token(page: Page) -> None:
     look(page, "Components")
     expect(page.locator("#announcer")).to_have_text("Components are painted.")
     assert [colour(page, x, y) for x, y in ((40, 50), (200, 300), (400, 420))] != bare
+
+
+def test_components_are_asked_for_once_and_not_shown_on_another_view(page: Page) -> None:
+    choose(page, tiff(SCENE))
+    held: list[Route] = []
+    page.route("**/invocations?*token_embeddings*", lambda route: held.append(route))
+    for view in ("Components", "Image", "Components"):
+        page.locator("#views").get_by_text(view).click()
+    page.wait_for_selector("#progress:not([hidden])")
+    expect(page.get_by_role("radio", name="Components")).to_be_checked()
+    (asked,) = held
+    asked.continue_()
+    expect(page.locator("#announcer")).to_have_text("Components are painted.")
+    expect(page.get_by_role("radio", name="Components")).to_be_checked()
+    page.unroute_all()
 
 
 def test_components_are_those_that_numpy_finds(page: Page, service: Service) -> None:

@@ -5,7 +5,6 @@ import re
 import httpx
 import pytest
 
-from service.formats.colours import OFFICIAL
 from service.page.routes import FOLDER, TYPES
 from tests.conftest import ROOT, Service
 
@@ -54,11 +53,6 @@ def test_the_page_names_no_other_host() -> None:
         if name.endswith((".html", ".js", ".css")):
             found = re.findall(r"(?:https?:)?//[a-z0-9-]+\.[a-z]+", (FOLDER / name).read_text())
             assert found == [], name
-
-
-def test_the_page_has_the_colours_that_files_have() -> None:
-    found = re.findall(r'"([^"]+)": "(#[0-9a-f]{6})"', (FOLDER / "ground" / "colours.js").read_text())
-    assert dict(found) == OFFICIAL
 
 
 def test_modules_are_small() -> None:
