@@ -20,8 +20,9 @@ class Admission:
     def __init__(self, pool: DecodePool, engine: Batcher, max_wait_s: float) -> None:
         self._pool, self._engine, self._allowed_s = pool, engine, max_wait_s
         self._arriving = 0  # tiles that are fetched, or whose headers are walked: how many patches is not known yet
-        self._tiles = 0  # that wait for a decode process or are in one
-        self._patches = [0, 0]  # of them, by line
+        # Of tiles that wait for a decode process or are in one:
+        self._tiles, self._decoded = [0, 0], [0, 0]  # how many, and their patches, by whether they give way to others
+        self._patches = [0, 0]  # by the engine's line
 
     @contextmanager
     def arriving(self) -> Iterator[None]:
@@ -33,17 +34,18 @@ class Admission:
             self._arriving -= 1
 
     @contextmanager
-    def decoding(self, patches: int, before: int) -> Iterator[None]:
+    def decoding(self, patches: int, before: int, *, gives_way: bool) -> Iterator[None]:
         """Around what comes before the engine's queue; `before` counts patches of the request before this tile's."""
-        self._count(1, shares(patches, before))
+        self._count(1, patches, shares(patches, before), gives_way)
         try:
             yield
         finally:
-            self._count(-1, shares(patches, before))
+            self._count(-1, patches, shares(patches, before), gives_way)
 
-    def _count(self, sign: int, patches: tuple[int, int]) -> None:
-        self._tiles += sign
-        for line, more in enumerate(patches):
+    def _count(self, sign: int, patches: int, by_line: tuple[int, int], gives_way: bool) -> None:
+        self._tiles[gives_way] += sign
+        self._decoded[gives_way] += sign * patches
+        for line, more in enumerate(by_line):
             self._patches[line] += sign * more
 
     @property
@@ -51,12 +53,12 @@ class Admission:
         """Patches that are decoded, wait for an engine or are in one."""
         return sum(self._patches) + sum(self._engine.queued())
 
-    def refuse_late(self, patches: int, tiles: int = 1, before: int = 0) -> None:
+    def refuse_late(self, patches: int, tiles: int = 1, before: int = 0, *, gives_way: bool = False) -> None:
         """Raises ServiceError overloaded for `tiles` more that would be answered late.
 
         While nothing is decoded or run nobody is refused: who came back later would not be answered sooner.
         """
-        if (wait := self.wait_s(patches, tiles, before)) > self._allowed_s and self.waiting:
+        if (wait := self.wait_s(patches, tiles, before, gives_way=gives_way)) > self._allowed_s and self.waiting:
             raise self._overloaded(
                 f"The answer would take {wait:.0f} s and {self._allowed_s:.0f} s are allowed",
                 wait,
@@ -67,16 +69,20 @@ class Admission:
         """What is said to a tile if so many wait for a decode process already."""
         return self._overloaded("As many tiles wait to be decoded as may", self.wait_s(0, 0), {"decode_queue": most})
 
-    def wait_s(self, patches: int, tiles: int = 1, before: int = 0) -> float:
+    def wait_s(self, patches: int, tiles: int = 1, before: int = 0, *, gives_way: bool = False) -> float:
         """Seconds until so many more would be answered.
 
-        The slower of the two tells, decoding or running, and own patches run only once they are decoded. Who waits in
-        the first line of the engine's queue has others of the second before it, but no more than of its own.
+        The slower of the two tells, decoding or running, and own patches run only once they are decoded. Tiles that
+        give way are decoded by processes of their own, so that nobody else waits for them. Who waits in the first line
+        of the engine's queue has others of the second before it, but no more than of its own.
         """
         own, arriving = shares(patches, before), (self._arriving, 0)
         first, more = map(sum, zip(own, arriving, self._patches, self._engine.queued(), strict=True))
         run = self._engine.seconds(first + (more if own[1] else min(first, more)))
-        decode = self._pool.seconds(self._arriving + sum(self._patches) + patches, self._arriving + self._tiles + tiles)
+        to_come = 0 if gives_way else self._arriving
+        decode = self._pool.seconds(
+            to_come + self._decoded[gives_way] + patches, to_come + self._tiles[gives_way] + tiles, gives_way=gives_way
+        )
         return LATE * max(run, decode + self._engine.seconds(patches))
 
     def _overloaded(self, why: str, wait: float, limits: dict[str, float]) -> ServiceError:

@@ -181,11 +181,12 @@ class Featurizer:
             headers = await self._pool.headers(files, options.limits)
         before = request.patches
         patches = request.room.take(headers, self._spec.patch_px, options.stride)
-        self._admission.refuse_late(patches, before=before)
+        gives_way = before >= FIRST or self._pool.is_large(headers)
+        self._admission.refuse_late(patches, before=before, gives_way=gives_way)
         request.patches += patches
         try:
-            with self._admission.decoding(patches, before):
-                decoded = await self._pool.decode(files, options, headers, gives_way=before >= FIRST)
+            with self._admission.decoding(patches, before, gives_way=gives_way):
+                decoded = await self._pool.decode(files, options, headers, gives_way=gives_way)
         except QueueFull:
             raise self._admission.queue_full(self._settings.decode_queue) from None
         except PoolBroken:

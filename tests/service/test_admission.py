@@ -117,7 +117,7 @@ def test_where_decoding_is_slower_than_the_engine_it_is_what_counts() -> None:
         assert some.is_admitted(1)
         with ExitStack() as tiles:
             for _ in range(6):
-                tiles.enter_context(some.admission.decoding(1, 0))
+                tiles.enter_context(some.admission.decoding(1, 0, gives_way=False))
             assert not some.is_admitted(1)
 
     foresee(test)
@@ -125,7 +125,7 @@ def test_where_decoding_is_slower_than_the_engine_it_is_what_counts() -> None:
 
 def test_tiles_on_their_way_to_the_engine_count_as_those_in_its_queue() -> None:
     async def test(some: Foreseen) -> None:
-        with some.admission.decoding(400, 0):
+        with some.admission.decoding(400, 0, gives_way=False):
             assert not some.is_admitted(100)
         await some.queue(1)
         assert some.is_admitted(100)
@@ -143,7 +143,17 @@ def test_of_many_tiles_that_come_together_some_are_admitted_and_the_others_refus
             for _ in range(1000):
                 tiles.enter_context(some.admission.arriving())
             assert some.is_admitted(1)
-            tiles.enter_context(some.admission.decoding(1, 0))
+            tiles.enter_context(some.admission.decoding(1, 0, gives_way=False))
             assert not some.is_admitted(1)
+
+    foresee(test)
+
+
+def test_patches_do_not_wait_for_large_tiles_that_other_processes_decode() -> None:
+    async def test(some: Foreseen) -> None:
+        some.pool.nice_pace.add(SCENE, 30)
+        with some.admission.decoding(SCENE, 0, gives_way=True):
+            assert some.is_admitted(1)
+            assert some.admission.wait_s(SCENE, gives_way=True) >= LATE * 60
 
     foresee(test)

@@ -77,7 +77,8 @@ class DecodePool:
             }
         )
         for_nice = max(1, workers - 1)
-        self._workers, self.pace = workers, Pace()
+        self._workers, self._nice_workers = workers, for_nice
+        self.pace, self.nice_pace = Pace(), Pace()
         self._server = ForkServer(config)
         self._kept = Processes(self._server, workers + 1)
         self._kept_nice = Processes(self._server, for_nice, NICENESS)
@@ -111,9 +112,16 @@ class DecodePool:
         """
         return await self._walk.of(files, limits)
 
-    def seconds(self, patches: int, tiles: int) -> float:
+    def seconds(self, patches: int, tiles: int, *, gives_way: bool = False) -> float:
         """Until so many tiles, of so many patches together, would be decoded, by the speed seen so far."""
+        if gives_way:
+            return self.nice_pace.seconds(patches, tiles) / self._nice_workers
         return self.pace.seconds(patches, tiles) / self._workers
+
+    @staticmethod
+    def is_large(headers: Sequence[Header]) -> bool:
+        """True for a tile that gives way to others in any case."""
+        return sum(about.decoded_bytes for about in headers) > LARGE_BYTES
 
     async def decode(
         self, files: Sequence[TileFile], options: ReadOptions, headers: Sequence[Header], *, gives_way: bool = False
@@ -124,8 +132,7 @@ class DecodePool:
         decode_crashed. Raises QueueFull, and PoolBroken once a process could not be replaced. A caller that is
         cancelled ends no process: a tile that waits is dropped, one that is being decoded is decoded to its end.
         """
-        decoded_bytes = sum(about.decoded_bytes for about in headers)
-        gives_way |= decoded_bytes > LARGE_BYTES
+        gives_way |= self.is_large(headers)
         return await self._ask(*frames.request(files, options), gives_way=gives_way)
 
     async def decode_window(self, window: tuple[int, int, int, int], options: ReadOptions) -> Tile:
@@ -160,7 +167,8 @@ class DecodePool:
                 answer = await self._answer(process, head, blobs, PATIENCE if kept is self._kept_nice else 1)
             kept.give_back(process)
         tile = self._tile(*answer)
-        self.pace.add(len(tile.facts), time.perf_counter() - began)
+        pace = self.nice_pace if kept is self._kept_nice else self.pace
+        pace.add(len(tile.facts), time.perf_counter() - began)
         return tile
 
     async def _answer(
