@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from service.cpus import usable_cpus
 from service.model.artifact import BackboneSpec
 from tests.benchmarks.processes import cpu_seconds
 from tests.conftest import TINY, Service, save_tiny_artifact, start_service
@@ -145,7 +146,8 @@ async def turn(service: Service, requests: Iterator[Request], clients: int, seco
 
 @contextlib.contextmanager
 def serving(spec: BackboneSpec = TINY, **settings: str) -> Iterator[Service]:
-    """A ready service with random weights."""
+    """A ready service with random weights, and else as people start it."""
+    settings = {"DECODE_WORKERS": str(usable_cpus()), "DECODE_TIMEOUT_S": "10"} | settings
     with tempfile.TemporaryDirectory() as name:
         artifact = save_tiny_artifact(Path(name) / "artifact", spec=spec)
         service = start_service(Path(name), artifact.path, **settings)

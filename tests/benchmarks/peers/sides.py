@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,9 +17,9 @@ from service.cpus import usable_cpus
 from service.model.artifact import Artifact
 from tests.benchmarks.processes import pause, tree
 from tests.conftest import ROOT, Service, start_service
+from tests.ports import HeldPort
 
 PLAIN, BATCHED = "FastAPI, rasterio and timm", "LitServe with the same"
-START_S = 300.0  # LitServe, on a busy machine
 
 
 @contextlib.contextmanager
@@ -44,24 +43,22 @@ def peers(folder: Path, artifact: Artifact) -> Iterator[dict[str, Service]]:
 
 
 def _start(folder: Path, artifact: Artifact, command: Sequence[str]) -> Service:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = HeldPort()
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}  # the tests' own
-    log = folder / f"peer-{port}.log"
+    log = folder / f"peer-{port.number}.log"
     with log.open("w") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", *command, port], cwd=folder, stdout=file, stderr=file, text=True,
+            [sys.executable, "-m", *command, str(port.number)], cwd=folder, stdout=file, stderr=file, text=True,
             env={**environment, "ARTIFACT": str(artifact.path), "PYTHONPATH": str(ROOT)},
         )  # fmt: skip
-    return Service(process, f"http://127.0.0.1:{port}", log)
+    return Service(process, port, log)
 
 
 @contextlib.contextmanager
 def _kept(service: Service) -> Iterator[Service]:
     """Ready, then paused; ended with all that it started."""
     try:
-        service.wait_until_ready(START_S)
+        service.wait_until_ready()
         pause(service.process.pid)
         yield service
     finally:
@@ -73,4 +70,4 @@ def _kept(service: Service) -> Iterator[Service]:
 
 def engine_of(service: Service) -> str:
     """As ours names it."""
-    return str(httpx.get(f"{service.url}/model").json()["engine"])
+    return str(httpx.get(f"{service.url}/model").json()["properties"]["aerial:engine"])
