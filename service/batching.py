@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import ServiceError
+from service.imagery.pace import Pace
 from service.lines import PIECE, Job, Lines, shares
 from service.metrics import Metrics
 from service.model.engine import Engine, Output
-from service.pace import Pace
 
 log = logging.getLogger("service")
 

@@ -21,10 +21,10 @@ from service.imagery.decoding.places import Places
 from service.imagery.decoding.process import DecodeProcess, Frame
 from service.imagery.decoding.processes import Processes
 from service.imagery.errors import ImageryError
+from service.imagery.pace import Pace
 from service.imagery.patches import InputSpec, PatchFacts, ReadOptions, TileFile
 from service.imagery.tiff.header import Header
 from service.imagery.tiff.limits import Limits
-from service.pace import Pace
 
 LARGE_BYTES = 8 * 2**20  # decoded: 0.2 to 0.4 s, by the codec, where a patch takes 3 ms
 NICENESS = 5  # a third of the processor's time of one that is not nice: sched(7)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from service.pace import Pace
+from service.imagery.pace import Pace
 
 
 def test_before_the_first_batch_nothing_is_known() -> None:
