@@ -14,12 +14,11 @@ from typing import Any
 
 import boto3
 import pytest
-import requests
 from moto.sagemaker.responses import SageMakerResponse
-from moto.server import ThreadedMotoServer
 
 from deploy.__main__ import main
 from deploy.account import Account
+from tests.aws import empty, empty_account
 from tests.conftest import ROOT
 from tests.sagemaker.platform import Platform
 
@@ -103,11 +102,8 @@ def add_what_moto_lacks() -> None:
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
     add_what_moto_lacks()
-    server = ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with empty_account() as address:
+        yield address
 
 
 @pytest.fixture
@@ -126,7 +122,7 @@ def cloud(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AERIAL_STACK"):
         monkeypatch.delenv(name, raising=False)
     boto3.setup_default_session()
-    requests.post(f"{server}/moto-api/reset", timeout=60)
+    empty(server)
     yield Cloud(server, environment)
     boto3.DEFAULT_SESSION = None
 

@@ -10,9 +10,9 @@ from typing import Any
 import boto3
 import httpx
 import pytest
-from moto.server import ThreadedMotoServer
 
 from service.model.artifact import Artifact
+from tests.aws import empty_account
 from tests.conftest import Service, StartService, start_service
 from tests.imagery import geotiff, reflectance
 
@@ -28,15 +28,18 @@ ALLOWED = "s3://tiles/in, s3://tiles/exactly.tif,s3://missing"
 
 
 @pytest.fixture(scope="module")
-def in_s3(tmp_path_factory: pytest.TempPathFactory, tiny_artifact: Artifact) -> Iterator[Service]:
+def account() -> Iterator[str]:
+    with empty_account() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="module")
+def in_s3(account: str, tmp_path_factory: pytest.TempPathFactory, tiny_artifact: Artifact) -> Iterator[Service]:
     """A service that may read some of a bucket."""
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    endpoint = "http://{}:{}".format(*server.get_host_and_port())
-    settings = AWS | {"AWS_ENDPOINT_URL": endpoint, "ALLOWED_S3_PREFIXES": ALLOWED, "MAX_BODY_MB": "1"}
+    settings = AWS | {"AWS_ENDPOINT_URL": account, "ALLOWED_S3_PREFIXES": ALLOWED, "MAX_BODY_MB": "1"}
     running = start_service(tmp_path_factory.mktemp("s3"), tiny_artifact.path, **settings)
     s3 = boto3.client(
-        *("s3", "eu-central-1"), endpoint_url=endpoint, aws_access_key_id="test", aws_secret_access_key="test"
+        *("s3", "eu-central-1"), endpoint_url=account, aws_access_key_id="test", aws_secret_access_key="test"
     )
     s3.create_bucket(Bucket="tiles", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
     objects = {
@@ -53,7 +56,6 @@ def in_s3(tmp_path_factory: pytest.TempPathFactory, tiny_artifact: Artifact) -> 
     running.wait_until_ready()
     yield running
     running.end()
-    server.stop()
 
 
 def ask(service: Service, *instances: dict[str, Any]) -> list[dict[str, Any]]:

@@ -23,13 +23,13 @@ import pyarrow.parquet as pq
 import pytest
 import rasterio
 from affine import Affine
-from moto.server import ThreadedMotoServer
 
 from service.formats import geoparquet
 from service.imagery.patches import ReadOptions
 from service.model.artifact import Artifact
 from service.offline.opening import open_tile
 from service.offline.sources import find
+from tests.aws import empty_account
 from tests.conftest import ROOT, Service
 from tests.imagery import PLACE, geotiff, reflectance
 from tests.service.offline.conftest import Embed
@@ -167,16 +167,14 @@ def test_that_this_machine_has_run_out_is_held_against_no_tile(tmp_path: Path, t
 
 
 def test_what_lies_in_s3_is_fetched_and_not_kept(tmp_path: Path, embed: Embed, monkeypatch: pytest.MonkeyPatch) -> None:
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": "http://{}:{}".format(*server.get_host_and_port()),
-    }.items():
-        monkeypatch.setenv(name, value)
-    try:
+    with empty_account() as address:
+        for name, value in {
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": address,
+        }.items():
+            monkeypatch.setenv(name, value)
         s3 = boto3.client("s3")
         s3.create_bucket(Bucket="tiles")
         objects = {"in/a.tif": geotiff(reflectance(), names=NAMES), "in/bad.tif": b"no GeoTIFF", "in-other/c.tif": b""}
@@ -186,8 +184,6 @@ def test_what_lies_in_s3_is_fetched_and_not_kept(tmp_path: Path, embed: Embed, m
             s3.put_object(Bucket="tiles", Key=key, Body=content)
         assert embed("s3://tiles/in/", **BY_WINDOWS) == 3
         assert embed("s3://tiles/nothing", "--out", "other.parquet") == 1
-    finally:
-        server.stop()
     assert {row["source"] for row in rows()} == {"s3://tiles/in/a.tif", "s3://tiles/in/deep/S2_x"}
     assert json.loads((tmp_path / "out.failures.jsonl").read_text())["source"] == "s3://tiles/in/bad.tif"
     assert sorted(file.name for file in tmp_path.iterdir()) == ["out.failures.jsonl", "out.parquet"]
