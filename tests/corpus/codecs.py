@@ -112,18 +112,18 @@ def _made_by_hand() -> Iterator[Case]:
     clears = b"\x80\0" + b"\x40\x20\x10\x08\x04\x02\x01\0\x80" * 100_000
     yield Case(kind, "LZW, nothing but clear codes", tiff(image(codec=5, blocks=[clears])), UNDECODABLE)
     jpeg = jpeg_of(2000)
-    yield Case(kind, "JPEG of 2000² in a tile of 16²", tiff(_jpeg(16, jpeg)), (OK, *UNDECODABLE))
+    yield Case(kind, "JPEG of 2000² in a tile of 16²", tiff(jpeg_page(16, jpeg)), (OK, *UNDECODABLE))
     lying = jpeg.replace((2000).to_bytes(2) * 2, (65_500).to_bytes(2) * 2)
-    yield Case(kind, "JPEG that claims 65,500²", tiff(_jpeg(16, lying)), (OK, *UNDECODABLE))
-    yield Case(kind, "JPEG, progressive, 2,000 scans", tiff(_jpeg(2000, many_scans(2000, 2000))), (OK, *UNDECODABLE))
+    yield Case(kind, "JPEG that claims 65,500²", tiff(jpeg_page(16, lying)), (OK, *UNDECODABLE))
+    yield Case(kind, "JPEG, progressive, 2,000 scans", tiff(jpeg_page(2000, many_scans(2000, 2000))), UNDECODABLE)
     yield Case(
         kind,
         "JPEG tables that are none",
-        tiff(_jpeg(16, jpeg_of(16), t347=Tag(UNDEFINED, bytes(300)))),
+        tiff(jpeg_page(16, jpeg_of(16), t347=Tag(UNDEFINED, bytes(300)))),
         (OK, *UNDECODABLE),
     )
     for bits in ((12, 12, 12), (16, 16, 16), (1, 1, 1)):
-        wrong = _jpeg(16, jpeg_of(16), t258=Tag(SHORT, bits))
+        wrong = jpeg_page(16, jpeg_of(16), t258=Tag(SHORT, bits))
         yield Case(kind, f"JPEG of 8 bits as {bits[0]}", tiff(wrong), (*UNDECODABLE, "unsupported_dtype", OK))
 
 
@@ -149,5 +149,5 @@ def many_scans(side: int, scans: int) -> bytes:
     return whole[:-2] + whole[last:-2] * scans + b"\xff\xd9"
 
 
-def _jpeg(side: int, payload: bytes, **tags: Tag) -> Page:
+def jpeg_page(side: int, payload: bytes, **tags: Tag) -> Page:
     return image(side, side, codec=7, photometric=6, blocks=[payload], **tags)

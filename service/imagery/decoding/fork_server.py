@@ -58,6 +58,7 @@ class ForkServer:
             "PATH": os.environ.get("PATH", os.defpath),
             "PYTHONPATH": str(Path(__file__).parents[3]),
             "OPENBLAS_NUM_THREADS": "1",  # a thread's stack counts towards the memory limit, and is lost in a fork
+            "LIBTIFF_JPEG_MAX_ALLOWED_SCAN_NUMBER": "20",  # encoders write 10; libtiff's 100 take 0.23 s for a few kB
         }
         self._socket, its_end = socket.socketpair()
         self._socket.setblocking(False)

@@ -18,6 +18,8 @@ from service.imagery.patches import PatchFacts, ReadOptions, TileFile
 from service.imagery.reader import read_tile
 from service.imagery.resize import resize
 from tests.conftest import ROOT
+from tests.corpus.codecs import jpeg_page, many_scans
+from tests.corpus.tiff import tiff
 from tests.imagery import RGB
 from tests.service.imagery.decoding.conftest import DEADLINE_S, SIDE, Running
 from tests.service.imagery.decoding.variety import BAD, CODECS, KINDS, PLACES
@@ -97,8 +99,17 @@ def test_a_process_has_none_of_the_variables_and_none_of_the_libraries_of_the_se
             "PATH",
             "PYTHONPATH",
             "OPENBLAS_NUM_THREADS",
+            "LIBTIFF_JPEG_MAX_ALLOWED_SCAN_NUMBER",
         }
         assert "libtorch" not in Path(f"/proc/{process}/maps").read_text()
+
+
+def test_a_jpeg_of_more_scans_than_any_encoder_writes_is_not_decoded(two: Running) -> None:
+    usual, twice_more = (TileFile(tiff(jpeg_page(128, many_scans(128, scans)))) for scans in (0, 20))
+    assert two.decode([usual]).images.shape == (1, SIDE, SIDE, 3)
+    with pytest.raises(ImageryError) as refused:
+        two.decode([twice_more])
+    assert refused.value.code == "corrupt"
 
 
 @pytest.mark.parametrize("kind", TILES)
