@@ -108,8 +108,6 @@ def _read_palette(dataset: DatasetReader, header: Header, spec: InputSpec, optio
     nameless = FileBands([()] * 3, ["red", "green", "blue"], lambda: np.nan)
     chosen, cautions = choose(spec.bands, options.bands, nameless)
     indices = _read(dataset, header, [1], cautions)
-    if indices.values.dtype != np.uint8:
-        raise ImageryError("unsupported_dtype", "A palette of more than 256 colours cannot be read; send its colours.")
     looked_up = table[indices.values[0]]
     return replace(
         indices,

@@ -92,7 +92,7 @@ def _tables() -> Iterator[Case]:
         kind,
         "colours for 8 of 16 bits",
         tiff(image(bands=1, bits=(16,), photometric=3, t320=Tag(SHORT, [7] * 768))),
-        ("band_count",),
+        ("unsupported_dtype",),
     )
     yield Case(
         kind,

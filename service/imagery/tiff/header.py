@@ -20,6 +20,7 @@ CODECS = {
 }  # fmt: skip
 MOST_BITS = 64  # of a sample
 IS_OVERVIEW, IS_MASK = 1, 4  # bits of the tag NewSubfileType
+PALETTE, INDEX_BITS = 3, 8
 ALL_ROWS = 2**32 - 1  # RowsPerStrip by default
 SHARED_BYTES = 64_000_000  # of strips or tiles, encoded, where they overlap: some writers store equal tiles once
 
@@ -68,6 +69,8 @@ def read(data: bytes | memoryview, limits: Limits) -> Header:
     for page, kind in zip(pages, kinds, strict=True):
         if page is pages[0] or kind & IS_MASK:
             _refuse_codec(page)
+    if headers[0].photometric == PALETTE and headers[0].bits > INDEX_BITS:  # GDAL takes 25 ms to list 65,536 colours
+        raise ImageryError("unsupported_dtype", "A palette of more than 256 colours cannot be read; send its colours.")
     return replace(headers[0], images=max(1, kinds.count(0)))
 
 

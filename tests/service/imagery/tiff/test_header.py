@@ -54,6 +54,7 @@ def test_a_header_has_the_numbers_of_its_first_image() -> None:
         (image(bits=(8, 8, 16)), {}, "unsupported_dtype"),
         (image(bits=(0,)), {}, "unsupported_dtype"),
         (image(bits=(65,)), {}, "unsupported_dtype"),
+        (image(bands=1, bits=(16,), photometric=3), {}, "unsupported_dtype"),  # a palette of 65,536 colours
         (image(codec=4), {}, "unsupported_codec"),
         (image(t32997=Tag(SHORT, [2])), {}, "unsupported_dtype"),
         (image(0, 10), {}, "corrupt"),
