@@ -80,7 +80,7 @@ class InstanceTile:
         return TileFile(await self.reading.fetch(uri) if is_read else b"", canonical(band))
 
 
-def of_json(body: bytes, reading: Reading) -> tuple[list[TileRequest], dict[str, Any]]:
+def of_json(body: bytearray, reading: Reading) -> tuple[list[TileRequest], dict[str, Any]]:
     """The tiles and the options of a JSON body. Raises ServiceError empty_body, bad_json, too_many_instances."""
     if not body.strip():
         raise ServiceError("empty_body", f'The body is empty; send {{"instances": […]}}, where {SHAPE}.')
@@ -97,7 +97,7 @@ def of_json(body: bytes, reading: Reading) -> tuple[list[TileRequest], dict[str,
     return [_tile(i, instance, reading) for i, instance in enumerate(said["instances"])], options
 
 
-def of_json_lines(body: bytes, reading: Reading) -> list[TileRequest]:
+def of_json_lines(body: bytearray, reading: Reading) -> list[TileRequest]:
     """The tiles of a JSON Lines body, one a line; blank lines are none.
 
     Raises ServiceError empty_body, bad_json, too_many_instances.
@@ -111,7 +111,7 @@ def of_json_lines(body: bytes, reading: Reading) -> list[TileRequest]:
     return [_tile_of_line(i, line, reading) for i, line in enumerate(lines)]
 
 
-def _parsed(text: bytes, instances: int) -> Any:
+def _parsed(text: bytearray, instances: int) -> Any:
     _refuse_what_takes_long(text, instances)
     try:
         return orjson.loads(text)
@@ -119,7 +119,7 @@ def _parsed(text: bytes, instances: int) -> Any:
         raise ServiceError("bad_json", f"This is no JSON ({error}); {SHAPE}.") from None
 
 
-def _refuse_what_takes_long(text: bytes, instances: int) -> None:
+def _refuse_what_takes_long(text: bytearray, instances: int) -> None:
     """Parsing keeps every thread waiting, health checks too: 10 s for 25 MB of brackets, 0.1 s if they are images."""
     most = MARKS_AN_INSTANCE * instances
     if text.count(b'"') <= 4 * most:
@@ -129,7 +129,7 @@ def _refuse_what_takes_long(text: bytes, instances: int) -> None:
     raise ServiceError("bad_json", f"The body holds far more than its instances can need: {SHAPE}.")
 
 
-def _tile_of_line(position: int, line: bytes, reading: Reading) -> TileRequest:
+def _tile_of_line(position: int, line: bytearray, reading: Reading) -> TileRequest:
     try:
         return _tile(position, _parsed(line, instances=1), reading)
     except ServiceError as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -17,6 +17,7 @@ from service.imagery.patches import Caution, PatchFacts, Radiometry, ReadOptions
 from service.imagery.tiff.limits import Limits
 
 LENGTH = struct.Struct(">I")
+PIECE_BYTES = 2**17  # half of what waits in a pipe
 BEGUN = b"\x06"  # ASCII's ACK
 
 Bytes = bytes | memoryview
@@ -26,6 +27,18 @@ def pack(head: dict[str, Any], blobs: Sequence[Bytes] = ()) -> bytes:
     """One frame."""
     text = json.dumps({**head, "blobs": [len(blob) for blob in blobs]}).encode()
     return b"".join([LENGTH.pack(len(text)), text, *blobs])
+
+
+def pieces(head: dict[str, Any], blobs: Sequence[Bytes]) -> Iterator[Bytes]:
+    """One frame as a pipe takes it: all at once, or, where it is large, bit by bit and never copied as a whole."""
+    if sum(map(len, blobs)) < PIECE_BYTES:
+        yield pack(head, blobs)
+        return
+    text = json.dumps({**head, "blobs": [len(blob) for blob in blobs]}).encode()
+    yield LENGTH.pack(len(text)) + text
+    for blob in blobs:
+        view = memoryview(blob)
+        yield from (view[start : start + PIECE_BYTES] for start in range(0, len(blob), PIECE_BYTES))
 
 
 def request(files: Sequence[TileFile], options: ReadOptions) -> tuple[dict[str, Any], list[Bytes]]:

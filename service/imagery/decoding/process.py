@@ -113,9 +113,10 @@ class DecodeProcess:
 
         Raises IncompleteReadError if it ends later.
         """
-        self._requests.write(frames.pack(head, blobs))
         with suppress(ConnectionError):  # how far it came is what it said
-            await self._requests.drain()
+            for piece in frames.pieces(head, blobs):
+                self._requests.write(piece)
+                await self._requests.drain()
         if not await self._answers.read(len(frames.BEGUN)):
             return None
         return await self._read_frame()

@@ -92,6 +92,12 @@ KINDS: dict[str, Sequence[TileFile]] = {
     "scaled": [TileFile(geotiff(DN.astype(np.int16), scales=(0.0001,) * 3, offsets=(-0.1,) * 3))],
     "12 bits": [TileFile(geotiff(DN, nbits=12))],
     "scene": [TileFile(geotiff(reflectance(200), tiled=True, compress="lzw"))],
+    "more bytes than a pipe holds": [TileFile(geotiff(reflectance(256)))],
+    "two resolutions, more bytes than a pipe holds": [
+        TileFile(geotiff(reflectance(512)[:1]), "B04"),
+        TileFile(memoryview(bytearray(geotiff(reflectance(512)[:1]))), "B03"),
+        TileFile(geotiff(DN[:1], transform=PLACE @ Affine.scale(12.8)), "B02"),
+    ],
     "two resolutions": [
         TileFile(geotiff(DN[:1]), "B04"),
         TileFile(geotiff(DN[:1]), "B03"),
