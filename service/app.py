@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from email.message import Message
 
 from fastapi import FastAPI, Request, Response
+from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
@@ -44,7 +45,9 @@ class GeoJson(JSONResponse):
 
 def create(featurizer: Featurizer, settings: Settings, metrics: Metrics) -> FastAPI:
     """The application around a featurizer that somebody else starts and ends."""
-    app = FastAPI(
+    app = FastAPIOffline(
+        redoc_url=None,
+        static_url="/docs/files",  # FastAPI alone loads them from another host, which many networks forbid
         title="aerial-featurizer",
         description="Overhead imagery in, embeddings and land cover out.",
         version=featurizer.artifact.manifest.version,

@@ -14,7 +14,7 @@ from service.errors import ServiceError
 
 #: What platforms and browsers ask for without knowing a key, and what tells nothing of the model.
 OPEN_PATHS = frozenset({"/", "/ping", "/execution-parameters", "/docs", "/openapi.json"})
-OPEN_FOLDER = "/page/"  # what the page is made of; it sends the key that its reader types
+OPEN_FOLDERS = ("/page/", "/docs/files/")  # what pages are made of; they send the key that their reader types
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class ApiKeys:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
-        is_open = scope["type"] != "http" or scope["path"] in OPEN_PATHS or scope["path"].startswith(OPEN_FOLDER)
+        is_open = scope["type"] != "http" or scope["path"] in OPEN_PATHS or scope["path"].startswith(OPEN_FOLDERS)
         if is_open or any(map(self._is_known, _given(scope))):
             await self.app(scope, receive, send)
             return

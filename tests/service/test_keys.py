@@ -69,9 +69,9 @@ def test_a_key_is_asked_for_before_the_body_is_read(locked: Service) -> None:
 
 
 def test_only_what_platforms_and_browsers_ask_for_needs_no_key(locked: Service) -> None:
-    for path in OPEN_PATHS | {"/page/app.js", "/page/example.tif"}:
+    for path in OPEN_PATHS | {"/page/app.js", "/page/example.tif", "/docs/files/swagger-ui.css"}:
         assert locked.get(path).status_code == 200
-    for path in ("/metrics", "/model", "/nowhere", "/ping/", "//ping", "/docs/oauth2-redirect", "/page"):
+    for path in ("/metrics", "/model", "/nowhere", "/ping/", "//ping", "/docs/oauth2-redirect", "/docs/files", "/page"):
         assert locked.get(path).status_code == 401
         assert locked.get(path, headers={"X-API-Key": KEYS[1]}).status_code != 401
 

@@ -4,9 +4,11 @@ import re
 
 import httpx
 import pytest
+from playwright.sync_api import expect
 
 from service.page.routes import FOLDER, TYPES
 from tests.conftest import ROOT, Service
+from tests.service.page.conftest import Visit
 
 FILES = sorted(file.relative_to(FOLDER).as_posix() for file in FOLDER.rglob("*") if file.suffix in TYPES)
 
@@ -59,3 +61,9 @@ def test_modules_are_small() -> None:
     for name in FILES:
         if name.endswith(".js"):
             assert len((ROOT / "service" / "page" / name).read_text().splitlines()) < 200, name
+
+
+def test_docs_are_drawn_without_any_other_host(visit: Visit, service: Service) -> None:
+    page = visit()
+    page.goto(f"{service.url}/docs")
+    expect(page.locator(".opblock-summary-path", has_text="/invocations")).to_be_visible()
