@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from service.model.artifact import Artifact, Manifest
+from service.model.artifact import Artifact
+from service.model.manifest import Manifest
 
 CONTENT_TYPES = ("image/tiff", "multipart/form-data", "application/json", "application/jsonlines")
 RESPONSE_TYPES = (

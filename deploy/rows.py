@@ -25,7 +25,8 @@ from deploy.progress import Progress
 from deploy.registry import ARCHIVE
 from deploy.storage import Address, Stored
 from service.formats import geoparquet
-from service.model.artifact import MANIFEST, Manifest
+from service.model.artifact import MANIFEST
+from service.model.manifest import Manifest
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from service.model import artifact as artifacts
+from service.model import manifest as manifests
 from tests.ports import HeldPort
 from tests.waiting import wait_until
 
@@ -52,12 +53,12 @@ def shared_data() -> Path:
     return SHARED_DATA
 
 
-TINY = artifacts.BackboneSpec(timm="vit_tiny_patch16_224", patch_size=8, dim=192, image_size=32)
-SMALL = artifacts.BackboneSpec(timm="vit_small_patch16_224", patch_size=16, dim=384, image_size=224)
+TINY = manifests.BackboneSpec(timm="vit_tiny_patch16_224", patch_size=8, dim=192, image_size=32)
+SMALL = manifests.BackboneSpec(timm="vit_small_patch16_224", patch_size=16, dim=384, image_size=224)
 
 
 def save_tiny_artifact(
-    folder: Path, bands: tuple[str, ...] = ("B04", "B03", "B02"), spec: artifacts.BackboneSpec = TINY
+    folder: Path, bands: tuple[str, ...] = ("B04", "B03", "B02"), spec: manifests.BackboneSpec = TINY
 ) -> artifacts.Artifact:
     """ViT-Tiny/8 at 32 px with random weights; two labels told, two only within a group, one not at all."""
     import torch
@@ -67,27 +68,27 @@ def save_tiny_artifact(
     torch.manual_seed(0)
     weights = backbone.build(spec, len(bands)).state_dict()
     labels = (
-        artifacts.Label(name="field", threshold=0.3, supervision=("direct",)),
-        artifacts.Label(name="town", threshold=0.6, supervision=("direct",)),
-        artifacts.Label(name="lake", supervision=("group",)),
-        artifacts.Label(name="sea", supervision=("group",)),
-        artifacts.Label(name="desert"),
+        manifests.Label(name="field", threshold=0.3, supervision=("direct",)),
+        manifests.Label(name="town", threshold=0.6, supervision=("direct",)),
+        manifests.Label(name="lake", supervision=("group",)),
+        manifests.Label(name="sea", supervision=("group",)),
+        manifests.Label(name="desert"),
     )
-    manifest = artifacts.Manifest(
+    manifest = manifests.Manifest(
         name="tiny",
         version="1",
         created="2026-01-01T00:00:00+00:00",
         licence="Apache-2.0",
         attribution="nobody",
         backbone=spec,
-        embedding=artifacts.EmbeddingSpec(dim=spec.dim),
-        input=artifacts.InputModel(
+        embedding=manifests.EmbeddingSpec(dim=spec.dim),
+        input=manifests.InputModel(
             bands=bands, patch_px=120, gsd_m=10, divisor=2000, mean=(0.4,) * len(bands), std=(0.2,) * len(bands)
         ),
-        head=artifacts.HeadSpec(features="cls"),
+        head=manifests.HeadSpec(features="cls"),
         labels=labels,
-        groups=(artifacts.Group(name="Water (any)", members=("lake", "sea"), threshold=0.5),),
-        training=artifacts.Training(stores=("none",), images=0, epochs=0, seed=0),
+        groups=(manifests.Group(name="Water (any)", members=("lake", "sea"), threshold=0.5),),
+        training=manifests.Training(stores=("none",), images=0, epochs=0, seed=0),
         files={},
     )
     chance = np.random.default_rng(0)

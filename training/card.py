@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from service.model.artifact import Group, Int8Engine, Label, Manifest
+from service.model.manifest import Group, Int8Engine, Label, Manifest
 from training.probe.evaluate import FIGURES, with_interval
 
 

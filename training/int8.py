@@ -14,7 +14,8 @@ from safetensors.numpy import save
 
 from service.cpus import usable_cpus
 from service.imagery.resize import resize
-from service.model.artifact import Artifact, Int8Engine, Tensors
+from service.model.artifact import Artifact, Tensors
+from service.model.manifest import Int8Engine
 from service.model.openvino_engine import OpenVinoEngine, has_bfloat16
 from service.model.openvino_graph import probed_graph
 from service.model.openvino_runtime import openvino

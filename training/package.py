@@ -14,19 +14,8 @@ from typing import Any
 
 from safetensors.numpy import load_file
 
-from service.model.artifact import (
-    INT8,
-    Artifact,
-    EmbeddingSpec,
-    Group,
-    HeadSpec,
-    InputModel,
-    Int8Engine,
-    Label,
-    Manifest,
-    Training,
-    save,
-)
+from service.model.artifact import INT8, Artifact, save
+from service.model.manifest import EmbeddingSpec, Group, HeadSpec, InputModel, Int8Engine, Label, Manifest, Training
 from training.card import closeness, model_card
 from training.dino import checkpoint
 from training.dino.config import Config

@@ -6,7 +6,7 @@ import colorsys
 from collections.abc import Iterator, Sequence
 from itertools import count
 
-from service.model.artifact import Group, Label
+from service.model.manifest import Group, Label
 
 #: BigEarthNet's 19 labels in the colours of the class of CORINE Land Cover that each begins with (Copernicus Land
 #: Monitoring Service, CLC's legend). By name: two orders of these labels are in use.

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from service.formats import colours
-from service.model.artifact import BACKBONE, HEAD, Artifact, Manifest
+from service.model.artifact import BACKBONE, HEAD, Artifact
+from service.model.manifest import Manifest
 
 EXTENSIONS = (
     "https://stac-extensions.github.io/mlm/v1.4.0/schema.json",

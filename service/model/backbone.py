@@ -9,7 +9,8 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from service.model.artifact import ArtifactError, BackboneSpec
+from service.model.artifact import ArtifactError
+from service.model.manifest import BackboneSpec
 
 
 def build(spec: BackboneSpec, bands: int, **more: object) -> VisionTransformer:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.model.artifact import Group, Label
+from service.model.manifest import Group, Label
 
 
 @dataclass(frozen=True)

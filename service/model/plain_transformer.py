@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 
-from service.model.artifact import ArtifactError, BackboneSpec, Tensors
+from service.model.artifact import ArtifactError, Tensors
+from service.model.manifest import BackboneSpec
 
 HEAD_DIM = 64
 _PLAIN = re.compile(r"vit_(tiny|small|base|large)_patch\d+_\d+(\.[a-z0-9_]+)?")

@@ -19,7 +19,8 @@ import numpy as np
 import torch
 
 from service.cpus import usable_cpus
-from service.model.artifact import STARTER, Artifact, BackboneSpec, load
+from service.model.artifact import STARTER, Artifact, load
+from service.model.manifest import BackboneSpec
 from service.model.plain_transformer import depth_of
 from service.model.torch_engine import TorchEngine
 from tests.conftest import SMALL, save_tiny_artifact

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 
 from service.cpus import usable_cpus
-from service.model.artifact import BackboneSpec
+from service.model.manifest import BackboneSpec
 from tests.benchmarks.processes import cpu_seconds
 from tests.conftest import TINY, Service, save_tiny_artifact, start_service
 

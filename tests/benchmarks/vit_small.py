@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.model.artifact import INT8, STARTER, Artifact, EmbeddingSpec, HeadSpec, Label, load, save
+from service.model.artifact import INT8, STARTER, Artifact, load, save
+from service.model.manifest import EmbeddingSpec, HeadSpec, Label
 from tests.conftest import SMALL
 from tests.imagery import geotiff, reflectance
 from training import int8

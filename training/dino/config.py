@@ -8,7 +8,7 @@ from typing import Any
 
 import timm
 
-from service.model.artifact import BackboneSpec
+from service.model.manifest import BackboneSpec
 from training.dino.crops import Views
 from training.runs import Run
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from service.model import backbone
-from service.model.artifact import ArtifactError, BackboneSpec
+from service.model.artifact import ArtifactError
+from service.model.manifest import BackboneSpec
 from training.dino import method
 from training.dino.chance import Chance
 from training.dino.crops import constant

@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from service.model import backbone
-from service.model.artifact import BackboneSpec
+from service.model.manifest import BackboneSpec
 
 FILES = (".pth", ".pt", ".safetensors")
 #: timm's name of the transformer of a width, with 64 dimensions a head.

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from service.imagery.resize import normalise, resize
 from service.model import backbone
-from service.model.artifact import Artifact, BackboneSpec
+from service.model.artifact import Artifact
+from service.model.manifest import BackboneSpec
 from training.dino import weights
 
 PERCENTILES = (5, 25, 50, 75, 95)

@@ -8,7 +8,7 @@ from typing import Any
 
 from safetensors.numpy import save_file
 
-from service.model.artifact import Group, Label
+from service.model.manifest import Group, Label
 from training.dino import checkpoint
 from training.dino.config import Config
 from training.files import replacing, write_json

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from service.formats import colours
 from service.model import artifact
-from service.model.artifact import Group, Label
+from service.model.manifest import Group, Label
 
 TOLD = ("direct",)
 

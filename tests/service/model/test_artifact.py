@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 from safetensors.numpy import save as serialised
 
-from service.model.artifact import BACKBONE, HEAD, INT8, MANIFEST, Artifact, ArtifactError, Int8Engine, load, save
+from service.model.artifact import BACKBONE, HEAD, INT8, MANIFEST, Artifact, ArtifactError, load, save
 from service.model.engine import Choice, choose
+from service.model.manifest import Int8Engine
 
 
 @pytest.fixture

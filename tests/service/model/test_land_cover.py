@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from service.model.artifact import Group, Label
 from service.model.land_cover import group_logit, read, sigmoid
+from service.model.manifest import Group, Label
 
 LABELS = (
     Label(name="field", threshold=0.3, supervision=("direct",)),

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.model.artifact import STARTER, Artifact, HeadSpec, load, save
+from service.model.artifact import STARTER, Artifact, load, save
+from service.model.manifest import HeadSpec
 from service.model.openvino_engine import OpenVinoEngine, has_bfloat16
 from service.model.openvino_graph import probed_graph
 from service.model.torch_engine import TorchEngine

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from service.model import backbone
-from service.model.artifact import BackboneSpec
+from service.model.manifest import BackboneSpec
 from tests.training.conftest import TINY as TINY_RUN
 from training import run as command
 from training.dino import checkpoint, weights

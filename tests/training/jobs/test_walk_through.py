@@ -20,6 +20,7 @@ import torch
 from deploy.account import Account
 from service.model import artifact as artifacts
 from service.model.artifact import Artifact
+from service.model.manifest import Label
 from tests.conftest import ROOT
 from tests.deploy.conftest import BUCKET
 from tests.imagery import RGB, geotiff, read
@@ -176,7 +177,7 @@ def test_9_labels_are_known_by_name_in_whatever_order_they_stand(
     }
 
     def ordered(order: list[int]) -> Artifact:
-        labels = tuple(artifacts.Label(name=names[i], threshold=0.5, supervision=("direct",)) for i in order)
+        labels = tuple(Label(name=names[i], threshold=0.5, supervision=("direct",)) for i in order)
         manifest = tiny_artifact.manifest.model_copy(update={"labels": labels, "groups": ()})
         own = {key: value[order] for key, value in head.items()}
         return artifacts.save(tmp_path / str(order[0]), manifest, tiny_artifact.backbone, own)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from service.model import land_cover
-from service.model.artifact import Label
+from service.model.manifest import Label
 from training.probe import thresholds
 from training.probe.metrics import Columns
 

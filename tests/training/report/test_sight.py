@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from service.model import backbone
-from service.model.artifact import BackboneSpec
+from service.model.manifest import BackboneSpec
 from training.dino.config import Config
 from training.dino.presets import PRESETS
 from training.report import choice, neighbours, sight

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from service.model.artifact import BackboneSpec
+from service.model.manifest import BackboneSpec
 from tests.training.dino.parity import filling
 from tests.training.dino.parity.twenty_steps import EPOCHS, NUMBERS, STEPS_AN_EPOCH, learner, steps
 from training.dino import method, schedules
