@@ -23,7 +23,8 @@ from torchvision import transforms
 
 from training.device import fastest_dtype, keep_memory
 from training.dino.chance import Chance
-from training.dino.crops import REFERENCE, Views, multi_crop
+from training.dino.crops import Views, multi_crop
+from training.dino.recipes import REFERENCE
 
 BANDS = ("B04", "B03", "B02")
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -28,7 +28,7 @@ class Config:
     local_crops: int
     global_scale: tuple[float, float]
     local_scale: tuple[float, float]
-    recipe: str  #: of `crops.RECIPES`
+    recipe: str  #: of `recipes.RECIPES`
     prototypes: int
     targets: str  #: centred | balanced
     teacher_temperature: float

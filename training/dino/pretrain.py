@@ -17,9 +17,10 @@ from training.board import Board
 from training.dino import checkpoint, curve, feed, weights
 from training.dino.chance import Chance
 from training.dino.config import Config
-from training.dino.crops import RECIPES, multi_crop
+from training.dino.crops import multi_crop
 from training.dino.health import Health
 from training.dino.learner import Learner
+from training.dino.recipes import RECIPES
 from training.distributed import Workers
 from training.probe import neighbours
 from training.progress import Progress

@@ -18,8 +18,9 @@ from training import device
 from training.dino import checkpoint, schedules
 from training.dino.chance import Chance
 from training.dino.config import Config
-from training.dino.crops import RECIPES, constant, crop
+from training.dino.crops import constant, crop
 from training.dino.pretrain import seed_of_step
+from training.dino.recipes import RECIPES
 from training.probe import linear, supervision
 from training.progress import Progress
 from training.runs import Run

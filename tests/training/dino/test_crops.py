@@ -9,9 +9,10 @@ from PIL import Image
 from torchvision.transforms import functional as torchvision
 
 from service.imagery.bands import WAVELENGTHS, share_of_haze
-from training.dino import crops
+from training.dino import crops, looks, resampling
 from training.dino.chance import Chance
-from training.dino.crops import OVERHEAD, REFERENCE, Recipe, Views
+from training.dino.crops import Views
+from training.dino.recipes import OVERHEAD, REFERENCE, Recipe
 
 RGB = ("B04", "B03", "B02")
 CPU = torch.device("cpu")
@@ -51,9 +52,9 @@ def test_a_crop_is_what_pillow_crops_and_resizes(box: tuple[int, int, int, int],
     pixels = 100 + images(1)[0].numpy() // 8  # far from 0 and 255, where Pillow clips between its two passes
     image = Image.fromarray(pixels).crop(box).resize((size, size), Image.Resampling.BICUBIC)
     left, top, right, bottom = (torch.tensor([float(edge)]) for edge in box)
-    rows = crops.bicubic_weights(top, bottom - top, 64, size)
-    columns = crops.bicubic_weights(left, right - left, 64, size)
-    got = crops.separable(torch.from_numpy(pixels).permute(2, 0, 1)[None].float(), rows, columns)
+    rows = resampling.bicubic_weights(top, bottom - top, 64, size)
+    columns = resampling.bicubic_weights(left, right - left, 64, size)
+    got = resampling.separable(torch.from_numpy(pixels).permute(2, 0, 1)[None].float(), rows, columns)
     assert np.abs(got[0].permute(1, 2, 0).numpy() - np.asarray(image)).max() <= 1.5  # it rounds, too
 
 
@@ -61,7 +62,7 @@ def test_areas_and_ratios_of_crops_are_those_of_random_resized_crop() -> None:
     """A ramp tells where a crop was: its slope gives the box's size, its mean the place."""
     ramp = torch.arange(64, dtype=torch.float32)
     x = torch.stack([ramp.expand(64, 64), ramp[:, None].expand(64, 64), torch.zeros(64, 64)]) / 64
-    out = crops.random_resized_crop(x.expand(4000, -1, -1, -1), 32, (0.05, 0.4), False, Chance(0, CPU))
+    out = resampling.random_resized_crop(x.expand(4000, -1, -1, -1), 32, (0.05, 0.4), False, Chance(0, CPU))
     width = (out[:, 0, 16, 16:20].diff().mean(-1).abs() * 64 * 32).numpy()
     height = (out[:, 1, 16:20, 16].diff(dim=-1).mean(-1).abs() * 64 * 32).numpy()
     area = width * height / 64**2
@@ -76,7 +77,7 @@ def test_areas_and_ratios_of_crops_are_those_of_random_resized_crop() -> None:
 
 def test_all_eight_orientations_are_as_likely() -> None:
     quadrants = torch.tensor([[1.0, 2.0], [3.0, 4.0]]).repeat_interleave(32, 0).repeat_interleave(32, 1)[None] / 5
-    out = crops.random_resized_crop(quadrants.expand(4000, -1, -1, -1), 64, (0.8, 1.0), True, Chance(0, CPU))
+    out = resampling.random_resized_crop(quadrants.expand(4000, -1, -1, -1), 64, (0.8, 1.0), True, Chance(0, CPU))
     corners = (out[:, 0, 2::59, 2::59] * 5).round().numpy().reshape(4000, 4)
     _, counts = np.unique(corners, axis=0, return_counts=True)
     assert len(counts) == 8
@@ -87,13 +88,13 @@ def test_hue_is_turned_as_torchvision_turns_it() -> None:
     x = torch.rand(2, 3, 8, 8, generator=torch.manual_seed(0))
     for shift in (-0.5, -0.1, 0.0, 0.07, 0.3):
         expected = torchvision.adjust_hue(x, shift)
-        assert torch.allclose(crops.turn_hue(x, torch.tensor([shift, shift])), expected, atol=1e-5)
+        assert torch.allclose(looks.turn_hue(x, torch.tensor([shift, shift])), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("what", ["brightness", "contrast", "saturation"])
 def test_each_jitter_alone_is_torchvisions_with_a_factor_from_its_range(what: str) -> None:
     x = torch.rand(400, 3, 8, 8, generator=torch.manual_seed(0)) * 0.5 + 0.25
-    out = crops.colour_jitter(x, replace(NOTHING, **{what: 0.3}), Chance(0, CPU))
+    out = looks.colour_jitter(x, replace(NOTHING, **{what: 0.3}), Chance(0, CPU))
     adjust = getattr(torchvision, f"adjust_{what}")
     one, two = adjust(x, 1.0), adjust(x, 1.2)
     factor = 1 + 0.2 * ((out - one) * (two - one)).sum((1, 2, 3)) / (two - one).square().sum((1, 2, 3))
@@ -108,7 +109,7 @@ def test_each_jitter_alone_is_torchvisions_with_a_factor_from_its_range(what: st
 def test_blur_is_pillows_in_its_middle_and_off_where_it_should_be() -> None:
     x = torch.zeros(500, 1, 33, 33)
     x[:, :, 16, 16] = 1
-    out = crops.random_blur(x, 0.5, Chance(0, CPU))
+    out = looks.random_blur(x, 0.5, Chance(0, CPU))
     touched = (out[:, 0, 16, 16] < 1 - 1e-6).float().mean()
     assert touched == pytest.approx(0.5, abs=0.1)  # the weakest blurs change nothing that shows
     assert torch.allclose(out.sum((1, 2, 3)), torch.ones(500), atol=1e-3)
@@ -119,13 +120,13 @@ def test_blur_is_pillows_in_its_middle_and_off_where_it_should_be() -> None:
 
 def test_solarize_inverts_what_is_bright() -> None:
     x = torch.tensor([0.0, 0.4, 127 / 255, 128 / 255, 1.0]).view(1, 1, 1, 5)
-    assert torch.allclose(crops.solarize(x, 1.0, Chance(0, CPU)), torch.tensor([0.0, 0.4, 127 / 255, 127 / 255, 0.0]))
+    assert torch.allclose(looks.solarize(x, 1.0, Chance(0, CPU)), torch.tensor([0.0, 0.4, 127 / 255, 127 / 255, 0.0]))
 
 
 def test_gain_and_offset_are_drawn_for_each_band() -> None:
     x = torch.full((2000, 2, 2, 2), 0.5)
     x[:, :, 0, 0] = 0.25
-    out = crops.gain_and_offset(x, 0.2, 0.1, Chance(0, CPU))
+    out = looks.gain_and_offset(x, 0.2, 0.1, Chance(0, CPU))
     gain = (out[..., 1, 1] - out[..., 0, 0]) * 4
     assert (out == x).flatten(1).all(1).float().mean() == pytest.approx(0.2, abs=0.03)
     assert gain.log().abs().max() <= 0.2 + 1e-4
@@ -135,7 +136,7 @@ def test_gain_and_offset_are_drawn_for_each_band() -> None:
 def test_haze_is_blue_and_the_same_all_over_an_image() -> None:
     x = torch.full((2000, 4, 2, 2), 0.5)
     bands = (*RGB, "radar")
-    out = crops.haze(x, (-0.3, 0.1), torch.tensor(share_of_haze(bands)), Chance(0, CPU))
+    out = looks.haze(x, (-0.3, 0.1), torch.tensor(share_of_haze(bands)), Chance(0, CPU))
     assert (out == x).flatten(1).all(1).float().mean() == pytest.approx(0.5, abs=0.03)
     red, green, blue, radar = ((out - x)[:, band] for band in range(4))
     assert torch.equal(blue, blue[:, :1, :1].expand(-1, 2, 2))
@@ -149,5 +150,5 @@ def test_haze_is_blue_and_the_same_all_over_an_image() -> None:
 def test_grey_is_pillows_luma() -> None:
     pixels = images(1)[0]
     expected = np.asarray(Image.fromarray(pixels.numpy()).convert("L")).astype(float) / 255
-    got = crops.random_grey(pixels.permute(2, 0, 1)[None].float() / 255, 1.0, Chance(0, CPU))
+    got = looks.random_grey(pixels.permute(2, 0, 1)[None].float() / 255, 1.0, Chance(0, CPU))
     assert np.abs(got[0, 1].numpy() - expected).max() < 1.5 / 255

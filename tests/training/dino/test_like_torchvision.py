@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
-from training.dino import crops
+from training.dino import looks, resampling
 from training.dino.chance import Chance
-from training.dino.crops import REFERENCE
+from training.dino.recipes import REFERENCE
 
 COUNT = 1500
 NO_JITTER = replace(REFERENCE, brightness=0, contrast=0, saturation=0, hue=0)
@@ -31,7 +31,7 @@ def jitter(**strength: float) -> v2.Transform:
 
 
 def jittered(**strength: float) -> Callable[[Tensor, Chance], Tensor]:
-    return lambda x, chance: crops.colour_jitter(x, replace(NO_JITTER, **strength), chance)
+    return lambda x, chance: looks.colour_jitter(x, replace(NO_JITTER, **strength), chance)
 
 
 def resized(scale: tuple[float, float]) -> v2.Transform:
@@ -45,15 +45,15 @@ def blurred(probability: float) -> v2.Transform:
 
 #: name → ours, theirs
 PAIRS: dict[str, tuple[Callable[[Tensor, Chance], Tensor], v2.Transform]] = {
-    "global crop": (lambda x, c: crops.random_resized_crop(x, 32, (0.4, 1.0), False, c), resized((0.4, 1.0))),
-    "local crop": (lambda x, c: crops.random_resized_crop(x, 32, (0.05, 0.4), False, c), resized((0.05, 0.4))),
+    "global crop": (lambda x, c: resampling.random_resized_crop(x, 32, (0.4, 1.0), False, c), resized((0.4, 1.0))),
+    "local crop": (lambda x, c: resampling.random_resized_crop(x, 32, (0.05, 0.4), False, c), resized((0.05, 0.4))),
     "brightness": (jittered(brightness=0.4), jitter(brightness=0.4)),
     "contrast": (jittered(contrast=0.4), jitter(contrast=0.4)),
     "saturation": (jittered(saturation=0.2), jitter(saturation=0.2)),
     "hue": (jittered(hue=0.1), jitter(hue=0.1)),
-    "grey": (lambda x, c: crops.random_grey(x, 0.2, c), v2.RandomGrayscale(0.2)),
-    "blur": (lambda x, c: crops.random_blur(x, 0.5, c), blurred(0.5)),
-    "solarize": (lambda x, c: crops.solarize(x, 0.2, c), v2.RandomSolarize(128 / 255, 0.2)),
+    "grey": (lambda x, c: looks.random_grey(x, 0.2, c), v2.RandomGrayscale(0.2)),
+    "blur": (lambda x, c: looks.random_blur(x, 0.5, c), blurred(0.5)),
+    "solarize": (lambda x, c: looks.solarize(x, 0.2, c), v2.RandomSolarize(128 / 255, 0.2)),
 }
 
 
