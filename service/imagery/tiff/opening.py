@@ -18,6 +18,7 @@ from service.imagery.tiff.crop import Crop
 from service.imagery.tiff.header import Header
 from service.imagery.tiff.limits import Limits
 from service.imagery.tiff.mapped import dataset_of
+from service.imagery.tiff.reference import Reader
 
 GDAL_ERRORS = (RasterioError, CPLE_BaseError, UnicodeDecodeError)  # rasterio takes every text of a file for UTF-8
 # Only the bytes at hand: no sidecar files, no directory listing, no .aux.xml.
@@ -46,7 +47,7 @@ def opened(
     about = header.read(data, limits)
     with _set_up():
         try:
-            with _dataset(data) as dataset:
+            with _dataset(data, about) as dataset:
                 _refuse_another_image(dataset, about)
                 yield (Crop(dataset, window) if window else dataset), about
         except GDAL_ERRORS as error:
@@ -56,13 +57,14 @@ def opened(
 
 
 @contextmanager
-def _dataset(data: bytes | memoryview) -> Iterator[DatasetReader]:
+def _dataset(data: bytes | memoryview, about: Header) -> Iterator[DatasetReader]:
     if isinstance(data, memoryview):
         with dataset_of(data) as dataset:
             yield dataset
     else:
-        with MemoryFile(data) as file, file.open(driver="GTiff") as dataset:
+        with MemoryFile(data) as file, Reader(file.name, about.geo_keys) as dataset:
             yield dataset
+            dataset.remember()
 
 
 def _refuse_another_image(dataset: DatasetReader, about: Header) -> None:
