@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -25,15 +27,46 @@ STEPS = 16  # of an edge: what a ring is looked at with, before it is thinned
 ONCE_AROUND_M = 40_100_000  # the equator; what lies further off is no coordinate, though PROJ goes round and round
 STRAIGHT_PX = 0.1  # how far a footprint's edge may be off; nobody sees a tenth of a pixel
 WGS84 = CRS.from_epsg(4326)
+CORNERS = np.array([(0, 0), (0, 1), (1, 1), (1, 0), (0, 0)])  # of a window, as shares of its sides
+RING = np.concatenate(
+    [start + np.linspace(0, 1, STEPS, endpoint=False)[:, None] * (end - start) for start, end in pairwise(CORNERS)]
+    + [CORNERS[:1]]
+)
+
+
+@dataclass(frozen=True)
+class _System:
+    name: str | None
+    is_on_a_map: bool  # neither local nor vertical
+    metres: float | None  # of a unit; None for degrees
+
+
+@dataclass(frozen=True)
+class _Spelt:
+    wkt: str
+    crs: CRS = field(compare=False)  # rasterio compares by what they mean, which takes longer than all that is asked
+
+
+def _system(crs: CRS) -> _System:
+    return _looked_up(_Spelt(crs.wkt, crs))
+
+
+@lru_cache(64)
+def _looked_up(spelt: _Spelt) -> _System:
+    """PROJ takes 0.1 ms to tell, and many patches lie in the same system."""
+    crs = spelt.crs
+    code = crs.to_epsg()
+    name = f"EPSG:{code}" if code else spelt.wkt
+    return _System(
+        name=name if len(name) <= LONGEST_WKT else None,
+        is_on_a_map=bool(crs.is_geographic or crs.is_projected),
+        metres=crs.linear_units_factor[1] if crs.is_projected else None,
+    )
 
 
 def name_of(crs: CRS | None) -> str | None:
     """ "EPSG:32633" where the reference system has a code, else its WKT; None without one, or with a novel for one."""
-    if not crs:
-        return None
-    code = crs.to_epsg()
-    name = f"EPSG:{code}" if code else str(crs.to_wkt())
-    return name if len(name) <= LONGEST_WKT else None
+    return _system(crs).name if crs else None
 
 
 def is_referenced(crs: CRS | None, transform: Affine) -> bool:
@@ -41,9 +74,8 @@ def is_referenced(crs: CRS | None, transform: Affine) -> bool:
 
     A local or vertical system has no place on a map, nor have pixels without area.
     """
-    on_a_map = crs is not None and bool(crs.is_geographic or crs.is_projected)
     has_area = all(map(math.isfinite, transform)) and transform.determinant != 0
-    return on_a_map and has_area and transform != Affine.identity()
+    return bool(crs) and _system(crs).is_on_a_map and has_area and transform != Affine.identity()
 
 
 def footprints(crs: CRS, transform: Affine, windows: Sequence[Window]) -> list[dict[str, Any] | None]:
@@ -56,11 +88,7 @@ def footprints(crs: CRS, transform: Affine, windows: Sequence[Window]) -> list[d
     if not windows:
         return []
     cells = np.array(windows, np.float64)
-    shares = np.linspace(0, 1, STEPS, endpoint=False)[:, None]
-    corners = np.array([(0, 0), (0, 1), (1, 1), (1, 0), (0, 0)])
-    edges = [start + shares * (end - start) for start, end in pairwise(corners)]
-    ring = np.concatenate([*edges, corners[:1]])
-    places = _longitude_latitude(crs, transform, cells[:, None, :2] + ring * cells[:, None, 2:])
+    places = _longitude_latitude(crs, transform, cells[:, None, :2] + RING * cells[:, None, 2:])
     is_on_earth = np.isfinite(places[:, 0, 0])
     rings = places[is_on_earth]
     sides = np.linalg.norm(np.diff(on_the_globe(rings[:, : 2 * STEPS + 1 : STEPS]), axis=1), axis=2)
@@ -74,14 +102,16 @@ def _longitude_latitude(crs: CRS, transform: Affine, pixels: NDArray[Any]) -> ND
 
     NaN for all points of which one has no place on Earth.
     """
-    x, y = transform @ np.moveaxis(pixels, -1, 0)
+    column, row = pixels[..., 0], pixels[..., 1]
+    x = column * transform.a + row * transform.b + transform.c
+    y = column * transform.d + row * transform.e + transform.f
     places = np.full(pixels.shape, np.nan)
     is_near = np.ones(len(pixels), np.bool_)
-    if crs.is_projected:
-        far = np.maximum(abs(x), abs(y)).max(axis=1) * crs.linear_units_factor[1]
+    if metres := _system(crs).metres:
+        far = np.maximum(abs(x), abs(y)).max(axis=1) * metres
         is_near = ~(far > ONCE_AROUND_M)
     try:
-        there = reproject(crs, WGS84, x[is_near].ravel(), y[is_near].ravel())
+        there = reproject(crs, WGS84, x[is_near].ravel().tolist(), y[is_near].ravel().tolist())
     except (RasterioError, CPLE_BaseError):
         if len(pixels) > 1:  # one of them spoils it for all
             return np.concatenate([_longitude_latitude(crs, transform, one[None]) for one in pixels])
