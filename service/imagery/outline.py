@@ -40,17 +40,17 @@ def on_the_globe(places: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def geometries(
-    rings: NDArray[np.float64], steps: int, tolerances_m: NDArray[np.float64]
+    rings: NDArray[np.float64], globe: NDArray[np.float64], steps: int, tolerances_m: NDArray[np.float64]
 ) -> list[dict[str, Any] | None]:
     """Polygons, or MultiPolygons of what lies on both sides of the antimeridian; counter-clockwise.
 
     `rings` are closed, N × points × 2 of longitude and latitude in degrees, with `steps` steps to an edge, each much
-    shorter than half the Earth; those are left out that straight lines are within their ring's tolerance of, in
-    metres. A ring around a pole covers it. None for a ring without an area.
+    shorter than half the Earth, and `globe` is `on_the_globe` of them; those are left out that straight lines are
+    within their ring's tolerance of, in metres. A ring around a pole covers it. None for a ring without an area.
     """
     rings = _unwound(rings)
     is_on_one_earth = np.ptp(rings[..., 0], axis=1) <= LARGEST_TURN + 1e-6
-    thinned = _thinned(rings, steps, tolerances_m)
+    thinned = _thinned(rings, globe[:, :-1], steps, tolerances_m)
     return [_geometry(ring) if is_one else None for ring, is_one in zip(thinned, is_on_one_earth, strict=True)]
 
 
@@ -137,12 +137,13 @@ def _wkb_of_polygon(rings: list[list[list[float]]]) -> bytes:
     return head + b"".join(struct.pack(f"<I{2 * len(ring)}d", len(ring), *chain.from_iterable(ring)) for ring in rings)
 
 
-def _thinned(rings: NDArray[np.float64], steps: int, tolerances_m: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+def _thinned(
+    rings: NDArray[np.float64], globe: NDArray[np.float64], steps: int, tolerances_m: NDArray[np.float64]
+) -> list[NDArray[np.float64]]:
     """As few points an edge as will do, the corners among them."""
     thinned = list(rings)
     left = np.arange(len(rings))  # those that need more points than were tried
     every = np.arange(rings.shape[1] - 1)
-    globe = on_the_globe(rings[:, :-1])
     for step in (steps // parts for parts in (1, 2, 4, 8) if parts < steps):
         if not left.size:
             break

@@ -41,11 +41,9 @@ def read_tile(
     pixels, applied, cautions = radiometry.to_pixels(raster, spec, options)
     crs = raster.crs if georeference.is_referenced(raster.crs, raster.transform) else None
     name = georeference.name_of(raster.crs)
-    pixel_m = georeference.pixel_size_m(crs, raster.transform, width, height)
-    cautions = [*raster.cautions, *cautions, *georeference.gsd_caution(pixel_m, spec.gsd_m)]
-
     kept = [window for window in windows if _share(raster.valid[_within(window)]) >= LEAST_VALID]
-    outlines = georeference.footprints(crs, raster.transform, kept) if crs else [None] * len(kept)
+    pixel_m, outlines = georeference.survey(crs, raster.transform, width, height, kept)
+    cautions = [*raster.cautions, *cautions, *georeference.gsd_caution(pixel_m, spec.gsd_m)]
     patches = []
     for window, outline in zip(kept, outlines, strict=True):
         valid = raster.valid[_within(window)]
