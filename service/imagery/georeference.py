@@ -49,7 +49,8 @@ class _Spelt:
 
 
 def _system(crs: CRS) -> _System:
-    return _looked_up(_Spelt(crs.wkt, crs))
+    look_up = _looked_up if len(crs.wkt) <= LONGEST_WKT else _looked_up.__wrapped__
+    return look_up(_Spelt(crs.wkt, crs))
 
 
 @lru_cache(64)
