@@ -14,7 +14,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -52,7 +52,7 @@ def answer(head: dict[str, Any], blobs: list[bytes], reading: Reading) -> bytes:
         images = np.empty((len(patches), side, side, len(reading.spec.bands)), np.uint8)
         for image, patch in zip(images, patches, strict=True):  # into place: a scene's patches are too many for copies
             image[...] = resize(patch.pixels, side)
-        return frames.pack({"patches": [asdict(patch.facts) for patch in patches]}, [images.data.cast("B")])
+        return frames.pack({"patches": [patch.facts for patch in patches]}, [images.data.cast("B")])
     except ImageryError as error:
         return frames.pack({"error": {"code": error.code, "detail": error.detail, "limits": error.limits}})
     except MemoryError:
