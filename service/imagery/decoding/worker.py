@@ -14,7 +14,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -28,7 +28,7 @@ from service.imagery.reader import read_tile
 from service.imagery.resize import resize
 from service.imagery.scene import read_window
 from service.imagery.tiff.mapped import mapped
-from service.imagery.tiff.opening import GDAL_OPTIONS
+from service.imagery.tiff.opening import GDAL_OPTIONS, Kept
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def answer(head: dict[str, Any], blobs: list[bytes], reading: Reading) -> bytes:
         images = np.empty((len(patches), side, side, len(reading.spec.bands)), np.uint8)
         for image, patch in zip(images, patches, strict=True):  # into place: a scene's patches are too many for copies
             image[...] = resize(patch.pixels, side)
-        return frames.pack({"patches": [asdict(patch.facts) for patch in patches]}, [images.data.cast("B")])
+        return frames.pack({"patches": [patch.facts for patch in patches]}, [images.data.cast("B")])
     except ImageryError as error:
         return frames.pack({"error": {"code": error.code, "detail": error.detail, "limits": error.limits}})
     except MemoryError:
@@ -79,7 +79,7 @@ def main() -> None:
     reading = Reading(
         spec=InputSpec(**{**config["spec"], "bands": tuple(config["spec"]["bands"])}),
         image_size=config["image_size"],
-        scene=[TileFile(mapped(Path(file)), band) for file, band in config["scene"]],
+        scene=[TileFile(mapped(Path(file)), band, Kept()) for file, band in config["scene"]],
     )
     # Before it warms up: that there is too little memory to begin with is told now, not by every tile.
     sandbox.limit_memory(config["memory_mb"] * 2**20 + sum(len(file.data) for file in reading.scene))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import rasterio
@@ -13,6 +13,7 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader, MemoryFile
 
 from service.imagery.errors import ImageryError
+from service.imagery.patches import TileFile
 from service.imagery.tiff import header
 from service.imagery.tiff.crop import Crop
 from service.imagery.tiff.header import Header
@@ -21,8 +22,17 @@ from service.imagery.tiff.mapped import dataset_of
 
 GDAL_ERRORS = (RasterioError, CPLE_BaseError, UnicodeDecodeError)  # rasterio takes every text of a file for UTF-8
 # Only the bytes at hand: no sidecar files, no directory listing, no .aux.xml.
-GDAL_OPTIONS = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_PAM_ENABLED": "NO", "GDAL_NUM_THREADS": "1"}
+GDAL_OPTIONS = {
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_PAM_ENABLED": "NO", "GDAL_NUM_THREADS": "1",
+    "GDAL_CACHEMAX": 256_000_000,  # bytes; GDAL's own share of the machine may be more than a decode process has
+}  # fmt: skip
 EXPANDED_BANDS = 4  # of CMYK and of what else GDAL reads as RGBA
+
+
+class Kept:
+    """Where a file stays open, so that the next window of it finds the blocks decoded that it shares with this one."""
+
+    opened: tuple[DatasetReader, Header] | None = None
 
 
 def _set_up() -> AbstractContextManager[Any]:
@@ -36,18 +46,17 @@ def _set_up() -> AbstractContextManager[Any]:
 
 @contextmanager
 def opened(
-    data: bytes | memoryview, limits: Limits, window: tuple[int, int, int, int] | None = None
+    file: TileFile, limits: Limits, window: tuple[int, int, int, int] | None = None
 ) -> Iterator[tuple[DatasetReader, Header]]:
     """The file, or a window of it, as GDAL sees it; and the whole as its header says it is.
 
     Whatever GDAL says of the file within the block becomes an ImageryError; beside those of `header.read`, corrupt.
     Raises MemoryError where decoding asks for too much.
     """
-    about = header.read(data, limits)
+    about = header.read(file.data, limits) if file.kept is None or file.kept.opened is None else file.kept.opened[1]
     with _set_up():
         try:
-            with _dataset(data) as dataset:
-                _refuse_another_image(dataset, about)
+            with _dataset(file, about) as dataset:
                 yield (Crop(dataset, window) if window else dataset), about
         except GDAL_ERRORS as error:
             if _ran_out_of_memory(error):
@@ -56,13 +65,20 @@ def opened(
 
 
 @contextmanager
-def _dataset(data: bytes | memoryview) -> Iterator[DatasetReader]:
-    if isinstance(data, memoryview):
-        with dataset_of(data) as dataset:
-            yield dataset
-    else:
-        with MemoryFile(data) as file, file.open(driver="GTiff") as dataset:
-            yield dataset
+def _dataset(file: TileFile, about: Header) -> Iterator[DatasetReader]:
+    if file.kept is not None and file.kept.opened is not None:
+        yield file.kept.opened[0]
+        return
+    with ExitStack() as held:
+        if isinstance(file.data, memoryview):
+            dataset = held.enter_context(dataset_of(file.data))
+        else:
+            dataset = held.enter_context(held.enter_context(MemoryFile(file.data)).open(driver="GTiff"))
+        _refuse_another_image(dataset, about)
+        if file.kept is not None:
+            file.kept.opened = dataset, about
+            held.pop_all()
+        yield dataset
 
 
 def _refuse_another_image(dataset: DatasetReader, about: Header) -> None:
