@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import PurePath
 
 #: Central wavelengths of Sentinel-2's bands in nm (ESA, S2 MSI Level-1C user guide).
@@ -19,6 +20,7 @@ _COMMON_NAMES = {
     "REDEDGE078": "B07", "NIR": "B08", "NIR08": "B8A", "NIR09": "B09", "CIRRUS": "B10", "SWIR16": "B11",
     "SWIR22": "B12",
 }  # fmt: skip
+LONGEST_KNOWN = 64  # letters of what `canonical` keeps in mind: names come from files
 _NUMBER = r"B(?:0?[1-9]|1[0-2]|8A)"
 _SENTINEL_2 = re.compile(r"B0*(?:([1-9]|1[0-2])|8A)")
 #: As GDAL's driver for Sentinel-2 describes bands, and as the names of ESA's own files end.
@@ -32,6 +34,11 @@ _LANDSAT_FILE = re.compile(r"L[COTEM]\d\d_|HLS[._]L30", re.IGNORECASE)
 
 def canonical(name: str) -> str:
     """One spelling for a band: B4, b04 and red are B04; what is unknown stays as it is, in upper case."""
+    return _canonical(name) if len(name) <= LONGEST_KNOWN else _canonical.__wrapped__(name)
+
+
+@lru_cache(256)
+def _canonical(name: str) -> str:
     name = name.strip().upper()
     if match := _IN_A_DESCRIPTION.fullmatch(name):
         name = match[1] or match[2]

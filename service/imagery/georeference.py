@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -25,15 +27,47 @@ STEPS = 16  # of an edge: what a ring is looked at with, before it is thinned
 ONCE_AROUND_M = 40_100_000  # the equator; what lies further off is no coordinate, though PROJ goes round and round
 STRAIGHT_PX = 0.1  # how far a footprint's edge may be off; nobody sees a tenth of a pixel
 WGS84 = CRS.from_epsg(4326)
+FARTHEST = np.array([540, 90 + 1e-9])  # longitude and latitude
+CORNERS = np.array([(0, 0), (0, 1), (1, 1), (1, 0), (0, 0)])  # of a window, as shares of its sides
+RING = np.concatenate(
+    [start + np.linspace(0, 1, STEPS, endpoint=False)[:, None] * (end - start) for start, end in pairwise(CORNERS)]
+    + [CORNERS[:1]]
+)
+
+
+@dataclass(frozen=True)
+class _System:
+    name: str | None
+    is_on_a_map: bool  # neither local nor vertical
+    metres: float | None  # of a unit; None for degrees
+
+
+@dataclass(frozen=True)
+class _Spelt:
+    wkt: str
+    crs: CRS = field(compare=False)  # rasterio compares by what they mean, which takes longer than all that is asked
+
+
+def _system(crs: CRS) -> _System:
+    return _looked_up(_Spelt(crs.wkt, crs))
+
+
+@lru_cache(64)
+def _looked_up(spelt: _Spelt) -> _System:
+    """PROJ takes 0.1 ms to tell, and many patches lie in the same system."""
+    crs = spelt.crs
+    code = crs.to_epsg()
+    name = f"EPSG:{code}" if code else spelt.wkt
+    return _System(
+        name=name if len(name) <= LONGEST_WKT else None,
+        is_on_a_map=bool(crs.is_geographic or crs.is_projected),
+        metres=crs.linear_units_factor[1] if crs.is_projected else None,
+    )
 
 
 def name_of(crs: CRS | None) -> str | None:
     """ "EPSG:32633" where the reference system has a code, else its WKT; None without one, or with a novel for one."""
-    if not crs:
-        return None
-    code = crs.to_epsg()
-    name = f"EPSG:{code}" if code else str(crs.to_wkt())
-    return name if len(name) <= LONGEST_WKT else None
+    return _system(crs).name if crs else None
 
 
 def is_referenced(crs: CRS | None, transform: Affine) -> bool:
@@ -41,55 +75,25 @@ def is_referenced(crs: CRS | None, transform: Affine) -> bool:
 
     A local or vertical system has no place on a map, nor have pixels without area.
     """
-    on_a_map = crs is not None and bool(crs.is_geographic or crs.is_projected)
     has_area = all(map(math.isfinite, transform)) and transform.determinant != 0
-    return on_a_map and has_area and transform != Affine.identity()
+    return bool(crs) and _system(crs).is_on_a_map and has_area and transform != Affine.identity()
 
 
-def footprints(crs: CRS, transform: Affine, windows: Sequence[Window]) -> list[dict[str, Any] | None]:
-    """GeoJSON of windows in WGS 84 longitude/latitude: corners, and points between them where edges are curved.
+def survey(
+    crs: CRS | None, transform: Affine, width: int, height: int, windows: Sequence[Window]
+) -> tuple[float, list[dict[str, Any] | None]]:
+    """`pixel_size_m` of a tile, and GeoJSON of windows of it in WGS 84 longitude/latitude.
 
-    `transform` maps pixel (column, row) of the tile to `crs`; a window is column, row, width, height. See `outline`
-    for the antimeridian and the poles. None where a window has no finite place on Earth. All windows together: those
-    of a scene of 4000² pixels take 0.2 s, and one by one took 1.8.
+    Corners, and points between them where edges are curved. `transform` maps pixel (column, row) of the tile to `crs`;
+    a window is column, row, width, height. See `outline` for the antimeridian and the poles. None where a window has
+    no finite place on Earth. All together: those of a scene of 4000² pixels take 0.2 s, and one by one took 1.8.
     """
-    if not windows:
-        return []
-    cells = np.array(windows, np.float64)
-    shares = np.linspace(0, 1, STEPS, endpoint=False)[:, None]
-    corners = np.array([(0, 0), (0, 1), (1, 1), (1, 0), (0, 0)])
-    edges = [start + shares * (end - start) for start, end in pairwise(corners)]
-    ring = np.concatenate([*edges, corners[:1]])
-    places = _longitude_latitude(crs, transform, cells[:, None, :2] + ring * cells[:, None, 2:])
-    is_on_earth = np.isfinite(places[:, 0, 0])
-    rings = places[is_on_earth]
-    sides = np.linalg.norm(np.diff(on_the_globe(rings[:, : 2 * STEPS + 1 : STEPS]), axis=1), axis=2)
-    pixels = (sides / cells[is_on_earth][:, 3:1:-1]).min(axis=1)
-    found = iter(geometries(rings, STEPS, STRAIGHT_PX * pixels))
-    return [next(found) if is_one else None for is_one in is_on_earth]
-
-
-def _longitude_latitude(crs: CRS, transform: Affine, pixels: NDArray[Any]) -> NDArray[np.float64]:
-    """N × points × 2 of longitude and latitude in degrees for as many columns and rows.
-
-    NaN for all points of which one has no place on Earth.
-    """
-    x, y = transform @ np.moveaxis(pixels, -1, 0)
-    places = np.full(pixels.shape, np.nan)
-    is_near = np.ones(len(pixels), np.bool_)
-    if crs.is_projected:
-        far = np.maximum(abs(x), abs(y)).max(axis=1) * crs.linear_units_factor[1]
-        is_near = ~(far > ONCE_AROUND_M)
-    try:
-        there = reproject(crs, WGS84, x[is_near].ravel(), y[is_near].ravel())
-    except (RasterioError, CPLE_BaseError):
-        if len(pixels) > 1:  # one of them spoils it for all
-            return np.concatenate([_longitude_latitude(crs, transform, one[None]) for one in pixels])
-        return places
-    places[is_near] = np.stack(there, axis=-1).reshape(-1, *pixels.shape[1:])
-    is_on_earth = (abs(places) <= (540, 90 + 1e-9)).all(axis=(1, 2))
-    places[~is_on_earth] = np.nan
-    return places
+    if crs is None:
+        return math.nan, [None] * len(windows)
+    cells = np.array([*windows, _middle(width, height)], np.float64)
+    rings = _rings(crs, transform, cells)
+    globe = on_the_globe(rings)
+    return _pixel_m(globe[-1]), _footprints(cells[:-1], rings[:-1], globe[:-1])
 
 
 def pixel_size_m(crs: CRS | None, transform: Affine, width: int, height: int) -> float:
@@ -100,14 +104,56 @@ def pixel_size_m(crs: CRS | None, transform: Affine, width: int, height: int) ->
     """
     if crs is None or not is_referenced(crs, transform):
         return math.nan
-    corners = np.add((width // 2, height // 2), [(0, 0), (1, 0), (0, 1)])
-    (places,) = _longitude_latitude(crs, transform, corners[None])
-    if np.isnan(places).any():
-        return math.nan
-    corner, right, below = on_the_globe(places)
+    (ring,) = _rings(crs, transform, np.array([_middle(width, height)], np.float64))
+    return _pixel_m(on_the_globe(ring))
+
+
+def _middle(width: int, height: int) -> Window:
+    return width // 2, height // 2, 1, 1
+
+
+def _pixel_m(globe: NDArray[np.float64]) -> float:
+    """The root of the area of the pixel that a ring goes round."""
+    corner, below, right = globe[0], globe[STEPS], globe[3 * STEPS]
     across, down = right - corner, below - corner
     area = (across @ across) * (down @ down) - (across @ down) ** 2  # squared: Lagrange's identity
-    return math.sqrt(math.sqrt(max(0.0, area)))
+    return math.sqrt(math.sqrt(max(area, 0.0)))  # in this order NaN stays
+
+
+def _footprints(
+    cells: NDArray[np.float64], rings: NDArray[np.float64], globe: NDArray[np.float64]
+) -> list[dict[str, Any] | None]:
+    is_on_earth = np.isfinite(rings[:, 0, 0])
+    cells, rings, globe = cells[is_on_earth], rings[is_on_earth], globe[is_on_earth]
+    sides = np.linalg.norm(np.diff(globe[:, : 2 * STEPS + 1 : STEPS], axis=1), axis=2)
+    pixels = (sides / cells[:, 3:1:-1]).min(axis=1)
+    found = iter(geometries(rings, globe, STEPS, STRAIGHT_PX * pixels))
+    return [next(found) if is_one else None for is_one in is_on_earth]
+
+
+def _rings(crs: CRS, transform: Affine, cells: NDArray[np.float64]) -> NDArray[np.float64]:
+    """N × points × 2 of longitude and latitude in degrees for N windows.
+
+    NaN for all points of which one has no place on Earth.
+    """
+    column, row = np.moveaxis(cells[:, None, :2] + RING * cells[:, None, 2:], -1, 0)
+    x = column * transform.a + row * transform.b + transform.c
+    y = column * transform.d + row * transform.e + transform.f
+    places = np.full((*x.shape, 2), np.nan)
+    is_near = np.ones(len(cells), np.bool_)
+    if metres := _system(crs).metres:
+        far = np.maximum(abs(x), abs(y)).max(axis=1) * metres
+        is_near = ~(far > ONCE_AROUND_M)
+    try:
+        there = reproject(crs, WGS84, x[is_near].ravel().tolist(), y[is_near].ravel().tolist())
+    except (RasterioError, CPLE_BaseError):
+        if len(cells) > 1:  # one of them spoils it for all
+            return np.concatenate([_rings(crs, transform, one[None]) for one in cells])
+        return places
+    places[is_near] = np.transpose(there).reshape(-1, *places.shape[1:])
+    is_on_earth = (abs(places) <= FARTHEST).all(axis=(1, 2))
+    places[~is_on_earth] = np.nan
+    return places
 
 
 def gsd_caution(pixel_m: float, gsd_m: float) -> list[Caution]:

@@ -72,7 +72,10 @@ def read_band(file: TileFile, options: ReadOptions) -> Raster:
 def _read(dataset: DatasetReader, header: Header, indexes: list[int], cautions: Sequence[Caution]) -> Raster:
     """Bands (counted from 1) as they are; a pixel is valid where each of them holds data."""
     values = dataset.read(indexes)
-    valid = dataset.read_masks(indexes).all(axis=0) & _are_numbers(values)
+    valid = _are_numbers(values)
+    flags = dataset.mask_flag_enums
+    if any(flags[i - 1] != [MaskFlags.all_valid] for i in indexes):
+        valid &= dataset.read_masks(indexes).all(axis=0)
     scale, offset = _scale_and_offset(dataset, indexes)
     if header.images > 1:
         detail = f"The file holds {header.images} images; the first one was read."
@@ -83,7 +86,7 @@ def _read(dataset: DatasetReader, header: Header, indexes: list[int], cautions: 
 def _are_numbers(values: NDArray[Any]) -> NDArray[np.bool_]:
     """H × W: false where a band is NaN or infinite."""
     are_numbers = np.ones(values.shape[1:], np.bool_)
-    for band in values:
+    for band in values if values.dtype.kind == "f" else ():
         are_numbers &= np.isfinite(band)
     return are_numbers
 

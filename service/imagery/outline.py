@@ -29,24 +29,28 @@ def on_the_globe(places: NDArray[np.float64]) -> NDArray[np.float64]:
 
     Distances between such points know no antimeridian and no poles.
     """
-    longitude, latitude = np.moveaxis(np.radians(places), -1, 0)
+    radians = np.radians(places)
+    longitude, latitude = radians[..., 0], radians[..., 1]
     across = np.cos(latitude)
-    axes = [across * np.cos(longitude), across * np.sin(longitude), np.sin(latitude)]
-    return EARTH_RADIUS_M * np.stack(axes, axis=-1)
+    points = np.empty((*latitude.shape, 3))
+    points[..., 0] = across * np.cos(longitude)
+    points[..., 1] = across * np.sin(longitude)
+    points[..., 2] = np.sin(latitude)
+    return points * EARTH_RADIUS_M
 
 
 def geometries(
-    rings: NDArray[np.float64], steps: int, tolerances_m: NDArray[np.float64]
+    rings: NDArray[np.float64], globe: NDArray[np.float64], steps: int, tolerances_m: NDArray[np.float64]
 ) -> list[dict[str, Any] | None]:
     """Polygons, or MultiPolygons of what lies on both sides of the antimeridian; counter-clockwise.
 
     `rings` are closed, N × points × 2 of longitude and latitude in degrees, with `steps` steps to an edge, each much
-    shorter than half the Earth; those are left out that straight lines are within their ring's tolerance of, in
-    metres. A ring around a pole covers it. None for a ring without an area.
+    shorter than half the Earth, and `globe` is `on_the_globe` of them; those are left out that straight lines are
+    within their ring's tolerance of, in metres. A ring around a pole covers it. None for a ring without an area.
     """
     rings = _unwound(rings)
     is_on_one_earth = np.ptp(rings[..., 0], axis=1) <= LARGEST_TURN + 1e-6
-    thinned = _thinned(rings, steps, tolerances_m)
+    thinned = _thinned(rings, globe[:, :-1], steps, tolerances_m)
     return [_geometry(ring) if is_one else None for ring, is_one in zip(thinned, is_on_one_earth, strict=True)]
 
 
@@ -71,10 +75,14 @@ def _geometry(ring: NDArray[np.float64]) -> dict[str, Any] | None:
 def _unwound(rings: NDArray[np.float64]) -> NDArray[np.float64]:
     """With longitudes that go on where they would jump by 360 degrees; the first is between -180 and 180."""
     longitude, is_pole = rings[:, :-1, 0].copy(), abs(rings[:, :-1, 1]) > AT_THE_POLE
-    # Every longitude is the pole's, so the one before will do. An edge along a pole is one of degrees: it has its own.
-    is_corner = is_pole & ~np.roll(is_pole, 1, axis=1) & ~np.roll(is_pole, -1, axis=1)
-    longitude[is_corner] = np.roll(longitude, 1, axis=1)[is_corner]
-    longitude = np.unwrap(np.concatenate([longitude, longitude[:, :1]], axis=1), period=360)
+    if is_pole.any():
+        # Every longitude is the pole's, so the one before will do. An edge along a pole is one of degrees: it has its
+        # own.
+        is_corner = is_pole & ~np.roll(is_pole, 1, axis=1) & ~np.roll(is_pole, -1, axis=1)
+        longitude[is_corner] = np.roll(longitude, 1, axis=1)[is_corner]
+    longitude = np.concatenate([longitude, longitude[:, :1]], axis=1)
+    if (abs(np.diff(longitude)) > 180).any():
+        longitude = np.unwrap(longitude, period=360)
     longitude -= 360 * np.floor((longitude[:, :1] + 180) / 360)
     return np.stack([longitude, rings[..., 1]], axis=-1)
 
@@ -129,16 +137,20 @@ def _wkb_of_polygon(rings: list[list[list[float]]]) -> bytes:
     return head + b"".join(struct.pack(f"<I{2 * len(ring)}d", len(ring), *chain.from_iterable(ring)) for ring in rings)
 
 
-def _thinned(rings: NDArray[np.float64], steps: int, tolerances_m: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+def _thinned(
+    rings: NDArray[np.float64], globe: NDArray[np.float64], steps: int, tolerances_m: NDArray[np.float64]
+) -> list[NDArray[np.float64]]:
     """As few points an edge as will do, the corners among them."""
     thinned = list(rings)
     left = np.arange(len(rings))  # those that need more points than were tried
     every = np.arange(rings.shape[1] - 1)
     for step in (steps // parts for parts in (1, 2, 4, 8) if parts < steps):
+        if not left.size:
+            break
         kept = rings[left, ::step]
         share = (every % step / step)[:, None]
         straight = kept[:, every // step] * (1 - share) + kept[:, every // step + 1] * share
-        off_m = np.linalg.norm(on_the_globe(straight) - on_the_globe(rings[left, :-1]), axis=2).max(axis=1)
+        off_m = np.linalg.norm(on_the_globe(straight) - globe[left], axis=2).max(axis=1)
         is_enough = off_m <= tolerances_m[left]
         for i in np.flatnonzero(is_enough):
             thinned[left[i]] = kept[i]

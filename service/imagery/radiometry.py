@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,6 @@ DARKEST_REFLECTANCE = -0.5  # what correction for the atmosphere makes of shade,
 BRIGHTEST_REFLECTANCE = 2.0  # clouds and snow exceed 1; whole-number DN in floats exceed this by far
 FARTHEST_OFFSET_DN = 1_000_000  # a hundred times what reflects everything
 SATURATED_SHARE = 0.5  # of the valid pixels, in all bands: some are bright over a desert or a forest
-LARGEST_TABLE = 65_536  # numbers of 16 bits
 SAMPLE_PX = 250_000  # enough for percentiles; those of all pixels of a large scene take seconds
 
 
@@ -49,24 +49,30 @@ def to_pixels(
             cautions += _8_bit_caution(raster)
         pixels = stretch(raster.values, scale, applied.boa_offset, spec.divisor)
     cautions = cautions + _saturation_caution(pixels, raster.valid)
-    return np.ascontiguousarray(pixels.transpose(1, 2, 0)), applied, cautions
+    return np.stack(list(pixels), axis=2), applied, cautions  # a third of the time of a transposed copy
 
 
 def stretch(values: NDArray[Any], scale: float, offset: int, divisor: float) -> NDArray[np.uint8]:
     """clip((value × scale + offset) × 255 / divisor, 0, 255), truncated, as EuroSAT and BigEarthNet users do.
 
     Multiplies before it divides, so that whole results stay whole. Values that are not finite become 0. `values`
-    is C × H × W; band after band, since a whole Sentinel-2 tile takes 3 GB in float64. Of numbers of up to 16 bits a
-    scene has more than there are different ones: those are looked up.
+    is C × H × W; band after band, since a whole Sentinel-2 tile takes 3 GB in float64. Numbers of up to 16 bits are
+    looked up: a scene has more of them than there are different ones, and one patch is stretched like the next.
     """
-    is_looked_up = values.dtype.kind in "iu" and values.itemsize <= 2 and values.size > LARGEST_TABLE
+    is_looked_up = values.dtype.kind in "iu" and values.itemsize <= 2
     if is_looked_up:
-        unsigned = f"u{values.itemsize}"
-        table = _stretched(np.arange(256**values.itemsize).astype(unsigned).view(values.dtype), scale, offset, divisor)
+        unsigned, table = f"u{values.itemsize}", _table(values.dtype.newbyteorder("="), scale, offset, divisor)
     pixels = np.empty(values.shape, np.uint8)
     for band, out in zip(values, pixels, strict=True):
-        out[...] = table[band.view(unsigned)] if is_looked_up else _stretched(band, scale, offset, divisor)
+        out[...] = table.take(band.view(unsigned)) if is_looked_up else _stretched(band, scale, offset, divisor)
     return pixels
+
+
+@lru_cache(8)
+def _table(dtype: np.dtype[Any], scale: float, offset: int, divisor: float) -> NDArray[np.uint8]:
+    """What each number becomes, by its bits."""
+    every = np.arange(256**dtype.itemsize).astype(f"u{dtype.itemsize}").view(dtype)
+    return _stretched(every, scale, offset, divisor)
 
 
 def _stretched(band: NDArray[Any], scale: float, offset: int, divisor: float) -> NDArray[np.uint8]:
@@ -144,8 +150,9 @@ def _refuse_offsets_of_8_bits(raster: Raster, options: ReadOptions) -> None:
 def _offset_caution(sample: NDArray[Any], spec: InputSpec, scale: float) -> list[Caution]:
     """A warning when the +1000 of Sentinel-2 baseline 04.00 seems to be in the values still; never a correction."""
     dark = sample[[canonical(band) in OFFSET_SEEN_IN for band in spec.bands]]
+    dn = dark if scale == 1 else dark * np.float64(scale)
     # Not by a percentile, which takes a twentieth of a tile's time.
-    if not dark.size or (dark * np.float64(scale) <= OFFSET_SUSPECTED_DN).mean() >= DARK_SHARE:
+    if not dark.size or int(np.count_nonzero(dn <= OFFSET_SUSPECTED_DN)) / dark.size >= DARK_SHARE:
         return []
     return [
         Caution(
@@ -159,7 +166,8 @@ def _offset_caution(sample: NDArray[Any], spec: InputSpec, scale: float) -> list
 def _8_bit_caution(raster: Raster) -> list[Caution]:
     """A warning when 8-bit pixels seem to be stored as wider whole numbers; never a correction."""
     is_whole = np.issubdtype(raster.values.dtype, np.integer)
-    if not is_whole or not raster.valid.any() or raster.values.max(initial=0, where=raster.valid) > 255:
+    counts = True if raster.valid.all() else raster.valid  # with a mask it takes seven times as long
+    if not is_whole or not raster.valid.any() or raster.values.max(initial=0, where=counts) > 255:
         return []
     detail = f"No value of this {raster.values.dtype} image is over 255: if they are 8-bit pixels, send them as uint8."
     return [Caution("eight_bits_suspected", detail)]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 from affine import Affine
+from numpy.typing import NDArray
 
 from service.imagery import georeference, holes, radiometry
 from service.imagery.bands import canonical
@@ -39,11 +41,9 @@ def read_tile(
     pixels, applied, cautions = radiometry.to_pixels(raster, spec, options)
     crs = raster.crs if georeference.is_referenced(raster.crs, raster.transform) else None
     name = georeference.name_of(raster.crs)
-    pixel_m = georeference.pixel_size_m(crs, raster.transform, width, height)
+    kept = [window for window in windows if _share(raster.valid[_within(window)]) >= LEAST_VALID]
+    pixel_m, outlines = georeference.survey(crs, raster.transform, width, height, kept)
     cautions = [*raster.cautions, *cautions, *georeference.gsd_caution(pixel_m, spec.gsd_m)]
-
-    kept = [window for window in windows if raster.valid[_within(window)].mean() >= LEAST_VALID]
-    outlines = georeference.footprints(crs, raster.transform, kept) if crs else [None] * len(kept)
     patches = []
     for window, outline in zip(kept, outlines, strict=True):
         valid = raster.valid[_within(window)]
@@ -51,7 +51,7 @@ def read_tile(
             raise ImageryError("no_georeference", "The image has no usable reference system and transform.")
         facts = PatchFacts(
             window=window,
-            valid_fraction=float(valid.mean()),
+            valid_fraction=_share(valid),
             crs=name,
             transform=tuple(raster.transform @ Affine.translation(*window[:2]))[:6] if crs else None,
             footprint=outline,
@@ -72,6 +72,10 @@ def _within(window: Window) -> tuple[slice, slice]:
     """Its rows and columns."""
     column, row, width, height = window
     return slice(row, row + height), slice(column, column + width)
+
+
+def _share(valid: NDArray[np.bool_]) -> float:
+    return int(np.count_nonzero(valid)) / valid.size
 
 
 def _read_band_files(

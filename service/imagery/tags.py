@@ -25,6 +25,8 @@ def band_names(gdal_metadata: bytes, count: int) -> list[tuple[str, ...]]:
 
     Metadata that cannot be read, or has a document type (GDAL writes none, and entities hide in it), says nothing.
     """
+    if not gdal_metadata:
+        return [()] * count
     items = _items(gdal_metadata)
     bands: list[dict[str, Any]] = [{**items.get(str(i), {})} for i in range(count)]
     if not any(map(_names, bands)):

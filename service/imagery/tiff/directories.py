@@ -16,6 +16,7 @@ SUBFILE_TYPE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258
 STRIP_OFFSETS, BANDS, ROWS_PER_STRIP, STRIP_BYTES, PLANAR = 273, 277, 278, 279, 284
 TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_BYTES, SAMPLE_FORMAT = 322, 323, 324, 325, 339
 DEPTH, TILE_DEPTH, GDAL_METADATA = 32997, 32998, 42112
+GEO_KEYS = {34735, 34736, 34737}  # their directory, numbers and texts: OGC 19-008r4, annex B
 _SINGLE = {
     SUBFILE_TYPE, WIDTH, HEIGHT, COMPRESSION, PHOTOMETRIC, BANDS, ROWS_PER_STRIP, PLANAR, TILE_WIDTH, TILE_HEIGHT,
     DEPTH, TILE_DEPTH,
@@ -32,6 +33,8 @@ _METADATA = {320, 33550, 33922, 34264, 34735, 34736, 34737, GDAL_METADATA, 42113
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _INTEGERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q"}
 
+GeoKeys = tuple[tuple[str, int, int, bytes], ...]  #: byte order, tag, type and value of each of GEO_KEYS
+
 
 @dataclass
 class Directory:
@@ -39,6 +42,7 @@ class Directory:
 
     values: dict[int, Sequence[int]] = field(default_factory=dict)  #: by tag; integers only
     gdal_metadata: bytes = b""  #: XML
+    geo_keys: GeoKeys = ()
 
     def one(self, tag: int, default: int) -> int:
         """The first value of a tag."""
@@ -137,6 +141,9 @@ class _Walk:
                 refuse_over(self.metadata_bytes, self.limits, "max_metadata_bytes", "{} bytes of metadata")
                 if tag == GDAL_METADATA:
                     directory.gdal_metadata = bytes(self.data[value_at : value_at + size])
+                elif tag in GEO_KEYS:
+                    value = bytes(self.data[value_at : value_at + size])
+                    directory.geo_keys += ((self.order, tag, kind, value),)
             elif tag in _WHOLE_NUMBERS:
                 directory.values[tag] = self.whole_numbers(tag, kind, count, value_at)
         return directory

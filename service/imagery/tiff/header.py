@@ -11,7 +11,7 @@ from operator import add
 
 from service.imagery.errors import ImageryError
 from service.imagery.tiff import directories as tags
-from service.imagery.tiff.directories import Directory, corrupt, refuse_over, truncated
+from service.imagery.tiff.directories import Directory, GeoKeys, corrupt, refuse_over, truncated
 from service.imagery.tiff.limits import Limits
 
 CODECS = {
@@ -38,6 +38,7 @@ class Header:
     blocks: int  #: strips or tiles
     images: int  #: pages of the file that are neither overview nor mask
     gdal_metadata: bytes  #: XML of GDAL's own tag; empty without it
+    geo_keys: GeoKeys = ()  #: as the file has them: what names its reference system
 
     @property
     def pixels(self) -> int:
@@ -107,6 +108,7 @@ def _header(page: Directory, file_size: int, limits: Limits) -> Header:
         blocks=-(-width // block_width) * -(-height // block_height) * (bands if is_planar else 1),
         images=1,
         gdal_metadata=page.gdal_metadata,
+        geo_keys=page.geo_keys,
     )
     refuse_over(header.block_bytes, limits, "max_block_bytes", "{} bytes in a strip or tile", "block_too_large")
     refuse_over(header.decoded_bytes, limits, "max_decoded_bytes", "{} bytes, decoded")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import rasterio
@@ -19,6 +19,7 @@ from service.imagery.tiff.crop import Crop
 from service.imagery.tiff.header import Header
 from service.imagery.tiff.limits import Limits
 from service.imagery.tiff.mapped import dataset_of
+from service.imagery.tiff.reference import Reader
 
 GDAL_ERRORS = (RasterioError, CPLE_BaseError, UnicodeDecodeError)  # rasterio takes every text of a file for UTF-8
 # Only the bytes at hand: no sidecar files, no directory listing, no .aux.xml.
@@ -53,10 +54,12 @@ def opened(
     Whatever GDAL says of the file within the block becomes an ImageryError; beside those of `header.read`, corrupt.
     Raises MemoryError where decoding asks for too much.
     """
-    about = header.read(file.data, limits) if file.kept is None or file.kept.opened is None else file.kept.opened[1]
+    kept = file.kept and file.kept.opened
+    about = kept[1] if kept else header.read(file.data, limits)
     with _set_up():
         try:
             with _dataset(file, about) as dataset:
+                _refuse_another_image(dataset, about)
                 yield (Crop(dataset, window) if window else dataset), about
         except GDAL_ERRORS as error:
             if _ran_out_of_memory(error):
@@ -66,19 +69,16 @@ def opened(
 
 @contextmanager
 def _dataset(file: TileFile, about: Header) -> Iterator[DatasetReader]:
-    if file.kept is not None and file.kept.opened is not None:
+    if file.kept is not None:
+        file.kept.opened = file.kept.opened or (dataset_of(memoryview(file.data)), about)
         yield file.kept.opened[0]
-        return
-    with ExitStack() as held:
-        if isinstance(file.data, memoryview):
-            dataset = held.enter_context(dataset_of(file.data))
-        else:
-            dataset = held.enter_context(held.enter_context(MemoryFile(file.data)).open(driver="GTiff"))
-        _refuse_another_image(dataset, about)
-        if file.kept is not None:
-            file.kept.opened = dataset, about
-            held.pop_all()
-        yield dataset
+    elif isinstance(file.data, memoryview):
+        with dataset_of(file.data) as dataset:
+            yield dataset
+    else:
+        with MemoryFile(file.data) as memory, Reader(memory.name, about.geo_keys) as dataset:
+            yield dataset
+            dataset.remember()
 
 
 def _refuse_another_image(dataset: DatasetReader, about: Header) -> None:

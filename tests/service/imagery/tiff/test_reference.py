@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import struct
+
+from affine import Affine
+from rasterio.crs import CRS
+
+from service.imagery.tiff import reference
+from service.imagery.tiff.limits import Limits
+from service.imagery.tiff.opening import opened
+from tests.imagery import PLACE, UTM_33N, geotiff, read, reflectance
+from tests.oddities import with_control_points
+
+ELSEWHERE = PLACE @ Affine.translation(120, 0)
+
+
+def system(data: bytes) -> CRS | None:
+    with opened(data, Limits()) as (dataset, _):
+        crs: CRS | None = dataset.crs
+        return crs
+
+
+def test_files_with_the_same_keys_share_their_system_and_nothing_else() -> None:
+    first, second = (geotiff(reflectance(16), transform=place) for place in (PLACE, ELSEWHERE))
+    assert system(first) is system(second)
+    with opened(second, Limits()) as (dataset, _):
+        assert dataset.transform == ELSEWHERE
+    for other in ("EPSG:32634", "EPSG:4326", None):
+        assert system(geotiff(reflectance(16), crs=other)) == (other and CRS.from_user_input(other))
+
+
+def test_the_same_keys_in_another_byte_order_are_other_keys() -> None:
+    for endianness in ("LITTLE", "BIG"):
+        assert system(geotiff(reflectance(16), endianness=endianness)) == CRS.from_user_input(UTM_33N)
+
+
+def test_control_points_have_the_system_in_place_of_the_file() -> None:
+    assert system(geotiff(reflectance(16)))
+    assert system(with_control_points(reflectance(16))) is None
+
+
+def test_keys_that_cannot_be_read_mean_no_system_every_time() -> None:
+    good = geotiff(reflectance(16))
+    model = struct.pack("<4H", 1024, 0, 1, 1)  # GTModelType, one number, projected
+    assert good.count(model) == 1
+    for _ in range(3):
+        (patch,) = read(good.replace(model, struct.pack("<4H", 1024, 0, 9, 1)))
+        assert patch.facts.crs is None
+
+
+def test_so_many_systems_are_remembered_and_no_long_ones() -> None:
+    before = set(reference._known)
+    long = f'LOCAL_CS["{"x" * reference.LONGEST_KEYS}",UNIT["metre",1]]'
+    assert system(geotiff(reflectance(16), crs=long)) == system(geotiff(reflectance(16), crs=long))
+    assert set(reference._known) == before
+    for zone in range(1, 61):
+        for hemisphere in (600, 700):
+            system(geotiff(reflectance(16), crs=f"EPSG:{32000 + hemisphere + zone}"))
+    assert len(reference._known) == reference.MOST_SYSTEMS
