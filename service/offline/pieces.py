@@ -23,6 +23,7 @@ from service.settings import Settings
 # Patches that are decoded together, of a scene some rows of windows: so few that the processor's caches hold them. In
 # pieces of 512, a sixth of a decode process's time went into clearing fresh memory.
 PIECE = 128
+WIDEST = 512  # windows of a row, where a scene has more: 61,000 pixels, of which GDAL's cache holds a row of blocks
 AHEAD = 2  # pieces for each decode process that may be decoded, or about to be, before a batch takes them
 PATIENCE_S = 60  # for a piece to be decoded, at least: nobody waits on the line, and the machine may be busy
 OPENED_AHEAD = 8  # tiles: what lies in S3 takes a while to come
@@ -191,13 +192,15 @@ class Decoding:
 
 
 def parts_of(width: int, height: int, patch_px: int, stride: int | None) -> Iterator[tuple[Window, int]]:
-    """Parts of a scene and how many windows each has: as many rows of windows as make a piece, or parts of a row."""
-    columns, rows = starts(width, patch_px, stride), starts(height, patch_px, stride)
+    """Parts of a scene and how many windows each has: as many rows of windows as make a piece, or parts of a row.
+
+    Each begins where the one before ends, so that it finds the blocks decoded that both share.
+    """
     w, h = min(patch_px, width), min(patch_px, height)
-    for some_rows in _in_groups(rows, max(1, PIECE // len(columns))):
-        for some in _in_groups(columns, PIECE):
-            window = (some[0], some_rows[0], some[-1] - some[0] + w, some_rows[-1] - some_rows[0] + h)
-            yield window, len(some) * len(some_rows)
+    for some in _in_groups(starts(width, patch_px, stride), WIDEST):
+        for rows in _in_groups(starts(height, patch_px, stride), max(1, PIECE // len(some))):
+            window = (some[0], rows[0], some[-1] - some[0] + w, rows[-1] - rows[0] + h)
+            yield window, len(some) * len(rows)
 
 
 def _in_groups(numbers: Sequence[int], most: int) -> Iterator[Sequence[int]]:
