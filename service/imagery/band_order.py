@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from service.imagery.bands import canonical, is_band, is_numbered
 from service.imagery.errors import ImageryError
@@ -45,14 +46,14 @@ class FileBands:
     pixel_m: Callable[[], float]  #: on the ground; NaN where that is not known
     images: int = 1  #: pages, of which this is the first
 
-    @property
+    @cached_property
     def names(self) -> Sequence[Sequence[str]]:
         """What each band is called; nothing where that does no more than count the bands."""
         numbered = ((i, _COUNTING.fullmatch(name)) for i, names in enumerate(self.called) for name in names)
         is_counted = all(match and int(match[1]) - i in (0, 1) for i, match in numbered)
         return [()] * len(self.called) if is_counted else self.called
 
-    @property
+    @cached_property
     def data(self) -> list[int]:
         """Positions (from 0) of all bands but alpha.
 

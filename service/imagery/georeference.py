@@ -49,7 +49,8 @@ class _Spelt:
 
 
 def _system(crs: CRS) -> _System:
-    return _looked_up(_Spelt(crs.wkt, crs))
+    look_up = _looked_up if len(crs.wkt) <= LONGEST_WKT else _looked_up.__wrapped__
+    return look_up(_Spelt(crs.wkt, crs))
 
 
 @lru_cache(64)
@@ -136,7 +137,8 @@ def _rings(crs: CRS, transform: Affine, cells: NDArray[np.float64]) -> NDArray[n
 
     NaN for all points of which one has no place on Earth.
     """
-    column, row = np.moveaxis(cells[:, None, :2] + RING * cells[:, None, 2:], -1, 0)
+    pixels = cells[:, None, :2] + RING * cells[:, None, 2:]
+    column, row = pixels[..., 0], pixels[..., 1]
     x = column * transform.a + row * transform.b + transform.c
     y = column * transform.d + row * transform.e + transform.f
     places = np.full((*x.shape, 2), np.nan)

@@ -64,6 +64,9 @@ def _coarse(rasters: Sequence[Raster], finest: Raster) -> tuple[Caution, ...]:
 def _same_ground(one: Raster, other: Raster) -> bool:
     """True if both cover the same rectangle, to a tenth of the larger pixel."""
 
+    if one.crs == other.crs and one.transform == other.transform and one.values.shape == other.values.shape:
+        return True  # as usual; what follows takes 0.11 ms for three files
+
     def far_corner(raster: Raster) -> tuple[float, float]:
         x, y = raster.transform @ (raster.values.shape[2], raster.values.shape[1])
         return float(x), float(y)

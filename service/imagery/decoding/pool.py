@@ -26,7 +26,7 @@ from service.imagery.patches import InputSpec, PatchFacts, ReadOptions, TileFile
 from service.imagery.tiff.header import Header
 from service.imagery.tiff.limits import Limits
 
-LARGE_BYTES = 8 * 2**20  # decoded: 0.2 to 0.4 s, by the codec, where a patch takes 3 ms
+LARGE_BYTES = 8 * 2**20  # decoded: 0.2 to 0.4 s, by the codec, where a patch takes 2 ms
 NICENESS = 10  # a tenth of the processor's time of one that is not nice: sched(7)
 PATIENCE = 3  # times as long, by the clock, is waited for what is nice; it computes no longer: sandbox.allow_cpu
 
