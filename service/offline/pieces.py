@@ -20,9 +20,7 @@ from service.offline.progress import Progress
 from service.offline.sources import SourceTile
 from service.settings import Settings
 
-# Patches that are decoded together, of a scene some rows of windows: so few that the processor's caches hold them. In
-# pieces of 512, a sixth of a decode process's time went into clearing fresh memory.
-PIECE = 128
+PIECE = 128  # patches that are decoded together, of a scene some rows of windows: so few that an engine has work soon
 WIDEST = 512  # windows of a row, where a scene has more: 61,000 pixels, of which GDAL's cache holds a row of blocks
 AHEAD = 2  # pieces for each decode process that may be decoded, or about to be, before a batch takes them
 PATIENCE_S = 60  # for a piece to be decoded, at least: nobody waits on the line, and the machine may be busy
