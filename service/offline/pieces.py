@@ -21,7 +21,7 @@ from service.offline.sources import SourceTile
 from service.settings import Settings
 
 PIECE = 128  # patches that are decoded together, of a scene some rows of windows: so few that an engine has work soon
-WIDEST = 512  # windows of a row, where a scene has more: 61,000 pixels, of which GDAL's cache holds a row of blocks
+WIDEST = 256  # windows of a row, where a scene has more: 31,000 pixels, of which GDAL's cache holds a row of blocks
 AHEAD = 2  # pieces for each decode process that may be decoded, or about to be, before a batch takes them
 PATIENCE_S = 60  # for a piece to be decoded, at least: nobody waits on the line, and the machine may be busy
 OPENED_AHEAD = 8  # tiles: what lies in S3 takes a while to come

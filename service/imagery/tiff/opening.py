@@ -25,7 +25,7 @@ GDAL_ERRORS = (RasterioError, CPLE_BaseError, UnicodeDecodeError)  # rasterio ta
 # Only the bytes at hand: no sidecar files, no directory listing, no .aux.xml.
 GDAL_OPTIONS = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_PAM_ENABLED": "NO", "GDAL_NUM_THREADS": "1",
-    "GDAL_CACHEMAX": 256_000_000,  # bytes; GDAL's own share of the machine may be more than a decode process has
+    "GDAL_CACHEMAX": 128_000_000,  # bytes; by itself GDAL would take its share of the machine, not of the process
 }  # fmt: skip
 EXPANDED_BANDS = 4  # of CMYK and of what else GDAL reads as RGBA
 
