@@ -32,9 +32,9 @@ NO_COLOURS = {
 }  # fmt: skip
 
 
-def read_bands(data: bytes | memoryview, spec: InputSpec, options: ReadOptions) -> Raster:
+def read_bands(tile: TileFile, spec: InputSpec, options: ReadOptions) -> Raster:
     """The bands of `spec`, in its order. Raises ImageryError."""
-    with opened(data, options.limits, options.window) as (dataset, header):
+    with opened(tile, options.limits, options.window) as (dataset, header):
         _refuse_types(dataset)
         colours = [colour.name for colour in dataset.colorinterp]
         _refuse_drawings(header, colours)
@@ -57,7 +57,7 @@ def read_bands(data: bytes | memoryview, spec: InputSpec, options: ReadOptions) 
 
 def read_band(file: TileFile, options: ReadOptions) -> Raster:
     """The band of a band file. Raises ImageryError."""
-    with opened(file.data, options.limits, options.window) as (dataset, header):
+    with opened(file, options.limits, options.window) as (dataset, header):
         _refuse_types(dataset)
         if dataset.count != 1:
             detail = f"The file for band {file.band} has {dataset.count} bands; a band file has one."

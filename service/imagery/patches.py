@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.imagery.tiff.limits import Limits
+
+if TYPE_CHECKING:
+    from service.imagery.tiff.opening import Kept
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class TileFile:
 
     data: bytes | memoryview
     band: str | None = None
+    kept: Kept | None = None  #: where it stays open for the next window
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def read_tile(
     codes 413, 415 and 422 of the error table, or bad_option.
     """
     if len(files) == 1 and files[0].band is None:
-        raster = read_bands(files[0].data, spec, options)
+        raster = read_bands(files[0], spec, options)
     else:
         raster = _read_band_files(files, spec, options, band_reader)
     height, width = raster.valid.shape

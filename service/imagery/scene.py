@@ -17,7 +17,8 @@ def read_window(scene: Sequence[TileFile], spec: InputSpec, options: ReadOptions
 
     What is decided by the look of the values (whether floats are reflectance, whether an offset is suspected) is
     decided for each window anew: the scene as a whole is never in memory. Windows as wide as the scene see more of
-    it, and decode every strip once. Patches say their place in the scene. Raises ImageryError as `read_tile` does.
+    it, and decode every strip once; of files that are kept open, blocks that two windows share are decoded once as
+    well. Patches say their place in the scene. Raises ImageryError as `read_tile` does.
     """
     column, row = options.window[:2] if options.window else (0, 0)
     return [_moved(patch, column, row) for patch in read_tile(scene, spec, options)]

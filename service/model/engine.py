@@ -42,10 +42,12 @@ class Engine(Protocol):
         ...
 
 
-def choose(artifact: Artifact, threads: int, asked: Choice = "auto") -> list[Engine]:
+def choose(artifact: Artifact, threads: int, asked: Choice = "auto", *, apart: bool = False) -> list[Engine]:
     """The engine for this machine, or the one that was asked for: torch for each GPU, else one for all processors.
 
-    Raises ArtifactError if the weights do not fit it, EngineError if it cannot be had here.
+    With `apart` OpenVINO's threads have a batch each, for those who wait for no single one: the same numbers, and no
+    thread waits for another that something else on its processor holds up. Raises ArtifactError if the weights do not
+    fit it, EngineError if it cannot be had here.
     """
     chosen = best(artifact) if asked == "auto" else asked
     needed, _, precision = chosen.partition("-")
@@ -62,7 +64,8 @@ def choose(artifact: Artifact, threads: int, asked: Choice = "auto") -> list[Eng
         return [TorchEngine(artifact, threads, device, bfloat16=bfloat16) for device in devices]
     from service.model import openvino_engine
 
-    return [openvino_engine.of_precision(artifact, threads, precision)]
+    engine = openvino_engine.of_precision(artifact, threads, precision, apart=apart)
+    return [engine, *(engine.beside() for _ in range(threads - 1 if apart else 0))]
 
 
 def best(artifact: Artifact) -> Choice:

@@ -54,7 +54,7 @@ def embed(asked: Asked, settings: Settings) -> int:
         raise OfflineError(f"A stride of more than a patch leaves pixels out: name at most {patch_px}.")
     tiles = find(asked.tiles, artifact.manifest.input.bands)
     _refuse_layers(asked, tiles)
-    found = engines.choose(artifact, settings.threads, settings.engine)
+    found = engines.choose(artifact, settings.threads, settings.engine, apart=True)
     folder = asked.out.with_name(asked.out.name + ".parts")
     terms = {
         "model": artifact.sha256,

@@ -3,6 +3,8 @@
 terms.json     what all rows have in common; a run on other terms is refused
 NNNN.arrow     a stream of rows for each run, flushed batch by batch; what a kill cut off at its end is not read
 done.jsonl     a line for each piece of a tile and for each tile, written after their rows
+
+Tiles that were refused for what the moment was like, such as S3 out of reach, are tried again by a run that goes on.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 TERMS, DONE = "terms.json", "done.jsonl"
+OF_THE_MOMENT = {"decode_timeout", "decode_crashed", "source_unavailable"}  # memory may have been short, or time
 
 
 class Journal:
@@ -74,10 +77,10 @@ class Journal:
         for line in map(json.loads, lines[:-1]):
             if "piece" in line:
                 self._pieces.add((line["source"], tuple(line["piece"])))
-            elif "error" in line:
-                self.refused[line["source"]] = line["error"]
-            else:
+            elif "size" in line:
                 self.finished[line["source"]] = tuple(line["size"])
+            elif line["error"]["code"] not in OF_THE_MOMENT:
+                self.refused[line["source"]] = line["error"]
 
     def is_over(self, source: str) -> bool:
         """True for a tile that is finished or refused."""

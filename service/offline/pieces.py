@@ -20,8 +20,9 @@ from service.offline.progress import Progress
 from service.offline.sources import SourceTile
 from service.settings import Settings
 
-PIECE = 512  # patches: 77 MB at 224 pixels. Rows of a scene's windows that are decoded together share strips and tiles
-AHEAD = 2048  # patches that are decoded, or about to be, and have not been through the engine
+PIECE = 128  # patches that are decoded together, of a scene some rows of windows: so few that an engine has work soon
+WIDEST = 256  # windows of a row, where a scene has more: 31,000 pixels, of which GDAL's cache holds a row of blocks
+AHEAD = 2  # pieces for each decode process that may be decoded, or about to be, before a batch takes them
 PATIENCE_S = 60  # for a piece to be decoded, at least: nobody waits on the line, and the machine may be busy
 OPENED_AHEAD = 8  # tiles: what lies in S3 takes a while to come
 WAITING = 8  # tiles that are open and wait for a decode process: each holds its files, and many systems allow 1024
@@ -41,20 +42,25 @@ class Piece:
 
 
 class Room:
-    """How far decoding may be ahead of the engine, in patches."""
+    """How far decoding may be ahead of batches, in patches.
+
+    On few processors an engine is slower than one decode process: then this is full, one piece is decoded at a time,
+    always by the process that was used last, and no block of a scene twice.
+    """
 
     def __init__(self, most: int) -> None:
-        self._most, self._taken, self._freed = most, 0, asyncio.Event()
+        self.most = most
+        self._taken, self._freed = 0, asyncio.Event()
 
     async def take(self, patches: int) -> None:
         """Waits until there is room. A piece larger than half of it may have the other half."""
-        while self._taken + min(patches, self._most // 2) > self._most:
+        while self._taken + min(patches, self.most // 2) > self.most:
             self._freed.clear()
             await self._freed.wait()
         self._taken += patches
 
     def give(self, patches: int) -> None:
-        """They are through."""
+        """They are in a batch, or not wanted."""
         self._taken -= patches
         self._freed.set()
 
@@ -72,7 +78,7 @@ class Decoding:
         self._input, self._image_size = artifact.manifest.input, artifact.manifest.backbone.image_size
         self._settings, self._options, self._folder = settings, options, folder
         self._journal, self._progress = journal, progress
-        self.room = Room(AHEAD)
+        self.room = Room(AHEAD * PIECE * settings.decode_workers)
         self._open_tiles = asyncio.Semaphore(settings.decode_workers + WAITING)
         self._pool: DecodePool | None = None  # of what is sent, once there is such a tile
 
@@ -83,7 +89,7 @@ class Decoding:
             workers=self._settings.decode_workers,
             timeout_s=max(PATIENCE_S, self._settings.decode_timeout_s),
             memory_mb=self._settings.decode_memory_mb,
-            queue=AHEAD,
+            queue=self.room.most,
             scene=scene,
         )
 
@@ -184,13 +190,15 @@ class Decoding:
 
 
 def parts_of(width: int, height: int, patch_px: int, stride: int | None) -> Iterator[tuple[Window, int]]:
-    """Parts of a scene and how many windows each has: as many rows of windows as make a piece, or parts of a row."""
-    columns, rows = starts(width, patch_px, stride), starts(height, patch_px, stride)
+    """Parts of a scene and how many windows each has: as many rows of windows as make a piece, or parts of a row.
+
+    Each begins where the one before ends, so that it finds the blocks decoded that both share.
+    """
     w, h = min(patch_px, width), min(patch_px, height)
-    for some_rows in _in_groups(rows, max(1, PIECE // len(columns))):
-        for some in _in_groups(columns, PIECE):
-            window = (some[0], some_rows[0], some[-1] - some[0] + w, some_rows[-1] - some_rows[0] + h)
-            yield window, len(some) * len(some_rows)
+    for some in _in_groups(starts(width, patch_px, stride), WIDEST):
+        for rows in _in_groups(starts(height, patch_px, stride), max(1, PIECE // len(some))):
+            window = (some[0], rows[0], some[-1] - some[0] + w, rows[-1] - rows[0] + h)
+            yield window, len(some) * len(rows)
 
 
 def _in_groups(numbers: Sequence[int], most: int) -> Iterator[Sequence[int]]:

@@ -17,6 +17,7 @@ from service.errors import ServiceError
 from service.featurizer import Prediction
 from service.formats import geoparquet
 from service.imagery import outline
+from service.imagery.decoding.pool import Tile
 from service.imagery.errors import ImageryError
 from service.imagery.patches import PatchFacts
 from service.model.artifact import Artifact
@@ -86,22 +87,28 @@ class Run:
             self._journal.refuse(tile.source, error.code, error.detail)
             self._progress.advance(tile.size)
             return
-        left = piece.patches
+        decoded = await self._decoded(piece)
+        self._decoding.room.give(piece.patches)
+        left, written = piece.patches, self._journal.written(piece.tile.source)
+        for image, facts in zip(decoded.images, decoded.facts, strict=True) if decoded is not None else ():
+            if facts.window not in written:
+                self._batch.images.append(image)
+                self._batch.patches.append((piece, facts))
+                left -= 1
+            if len(self._batch.images) == self._engine.largest_batch:
+                await self._submit(keep=IN_ENGINE * self._engine.engines)
+        self._batch.ends.append(piece)
+        self._progress.advance(left * piece.patch_size)
+
+    async def _decoded(self, piece: Piece) -> Tile | None:
+        """None: no data, or its tile is refused."""
+        if piece.tile.source in self._journal.refused:
+            return None
         try:
-            decoded = await piece.decoding if piece.tile.source not in self._journal.refused else None
-            written = self._journal.written(piece.tile.source)
-            for image, facts in zip(decoded.images, decoded.facts, strict=True) if decoded is not None else ():
-                if facts.window not in written:
-                    self._batch.images.append(image)
-                    self._batch.patches.append((piece, facts))
-                    left -= 1
-                if len(self._batch.images) == self._engine.largest_batch:
-                    await self._submit(keep=IN_ENGINE * self._engine.engines)
-            self._batch.ends.append(piece)
+            return await piece.decoding
         except ImageryError as error:
             self._journal.refuse(piece.tile.source, error.code, error.detail)
-        self._decoding.room.give(left)
-        self._progress.advance(left * piece.patch_size)
+            return None
 
     async def _submit(self, keep: int) -> None:
         """The batch to the engine, of whose batches all but the last `keep` are written."""
@@ -119,7 +126,6 @@ class Run:
         if output is not None:
             rows = list(self._rows(batch.patches, output))
             self._journal.write(geoparquet.table(rows, self._model, self._schema))
-            self._decoding.room.give(len(rows))
             self._progress.advance(sum(piece.patch_size for piece, _ in batch.patches))
             self._progress.count(len(rows), self._share_of_ground * sum(map(_ground_m2, rows)))
         for piece in batch.ends:

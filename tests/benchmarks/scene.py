@@ -3,11 +3,12 @@
     python -m tests.benchmarks.scene [--side 10980] [--kill]
 
 A made-up scene in a temporary folder: three bands of 16 bits, fractal noise with the histogram of fields, tiled and
-compressed as usual. Prints images/s and km²/s of the command; the engine's own rate, measured in a process of its own
-before and after; how much longer the command took than its patches take that engine, by the clock and by the time of
-processors, which others on the machine do not change as much; and peak memory, of all processes together (proportional
-set size, looked at four times a second). With --kill the command is first killed (SIGKILL) when half is done: then the
-numbers are those of the other half.
+compressed as usual; up to a side of 4000 it is a tile that is read whole. Prints images/s and km²/s of the command; the
+engine's own rate, measured in a process of its own before and after, all threads on one batch as in the service; how
+much longer the command took than its patches take that engine, by the clock and by the time of processors, which others
+on the machine do not change as much; and peak memory, of all processes together (proportional set size, looked at four
+times a second). With --kill the command is first killed (SIGKILL) when half is done: then the numbers are those of the
+other half.
 """
 
 from __future__ import annotations

@@ -52,7 +52,8 @@ class DecodePool:
     `workers` (at least one), and nice(2), lest the others wait.
 
     `scene` are the files of a tile too large to send, each with its band, or None for one with all bands: the
-    processes map them, and windows of that tile can be decoded too.
+    processes map them, and windows of that tile can be decoded too; each keeps them open, and the blocks that its next
+    window shares.
     """
 
     def __init__(

@@ -28,7 +28,7 @@ from service.imagery.reader import read_tile
 from service.imagery.resize import resize
 from service.imagery.scene import read_window
 from service.imagery.tiff.mapped import mapped
-from service.imagery.tiff.opening import GDAL_OPTIONS
+from service.imagery.tiff.opening import GDAL_OPTIONS, Kept
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def main() -> None:
     reading = Reading(
         spec=InputSpec(**{**config["spec"], "bands": tuple(config["spec"]["bands"])}),
         image_size=config["image_size"],
-        scene=[TileFile(mapped(Path(file)), band) for file, band in config["scene"]],
+        scene=[TileFile(mapped(Path(file)), band, Kept()) for file, band in config["scene"]],
     )
     # Before it warms up: that there is too little memory to begin with is told now, not by every tile.
     sandbox.limit_memory(config["memory_mb"] * 2**20 + sum(len(file.data) for file in reading.scene))

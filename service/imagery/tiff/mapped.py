@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import mmap
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +19,7 @@ def mapped(file: Path) -> memoryview:
         return memoryview(mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ))
 
 
-@contextmanager
-def dataset_of(data: memoryview) -> Iterator[DatasetReader]:
+def dataset_of(data: memoryview) -> DatasetReader:
     """The GeoTIFF in `data`. Raises what rasterio raises."""
 
     def opener(name: str, mode: str = "rb", **_: Any) -> _Reading:
@@ -30,8 +27,7 @@ def dataset_of(data: memoryview) -> Iterator[DatasetReader]:
             raise FileNotFoundError(name)  # whatever else GDAL looks for beside it
         return _Reading(data)
 
-    with rasterio.open(NAME, driver="GTiff", opener=opener) as dataset:
-        yield dataset
+    return rasterio.open(NAME, driver="GTiff", opener=opener)
 
 
 class _Reading(io.RawIOBase):

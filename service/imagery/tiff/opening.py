@@ -13,6 +13,7 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader, MemoryFile
 
 from service.imagery.errors import ImageryError
+from service.imagery.patches import TileFile
 from service.imagery.tiff import header
 from service.imagery.tiff.crop import Crop
 from service.imagery.tiff.header import Header
@@ -22,8 +23,17 @@ from service.imagery.tiff.reference import Reader
 
 GDAL_ERRORS = (RasterioError, CPLE_BaseError, UnicodeDecodeError)  # rasterio takes every text of a file for UTF-8
 # Only the bytes at hand: no sidecar files, no directory listing, no .aux.xml.
-GDAL_OPTIONS = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_PAM_ENABLED": "NO", "GDAL_NUM_THREADS": "1"}
+GDAL_OPTIONS = {
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_PAM_ENABLED": "NO", "GDAL_NUM_THREADS": "1",
+    "GDAL_CACHEMAX": 128_000_000,  # bytes; by itself GDAL would take its share of the machine, not of the process
+}  # fmt: skip
 EXPANDED_BANDS = 4  # of CMYK and of what else GDAL reads as RGBA
+
+
+class Kept:
+    """Where a file stays open, so that the next window of it finds the blocks decoded that it shares with this one."""
+
+    opened: tuple[DatasetReader, Header] | None = None
 
 
 def _set_up() -> AbstractContextManager[Any]:
@@ -37,17 +47,18 @@ def _set_up() -> AbstractContextManager[Any]:
 
 @contextmanager
 def opened(
-    data: bytes | memoryview, limits: Limits, window: tuple[int, int, int, int] | None = None
+    file: TileFile, limits: Limits, window: tuple[int, int, int, int] | None = None
 ) -> Iterator[tuple[DatasetReader, Header]]:
     """The file, or a window of it, as GDAL sees it; and the whole as its header says it is.
 
     Whatever GDAL says of the file within the block becomes an ImageryError; beside those of `header.read`, corrupt.
     Raises MemoryError where decoding asks for too much.
     """
-    about = header.read(data, limits)
+    kept = file.kept and file.kept.opened
+    about = kept[1] if kept else header.read(file.data, limits)
     with _set_up():
         try:
-            with _dataset(data, about) as dataset:
+            with _dataset(file, about) as dataset:
                 _refuse_another_image(dataset, about)
                 yield (Crop(dataset, window) if window else dataset), about
         except GDAL_ERRORS as error:
@@ -57,12 +68,15 @@ def opened(
 
 
 @contextmanager
-def _dataset(data: bytes | memoryview, about: Header) -> Iterator[DatasetReader]:
-    if isinstance(data, memoryview):
-        with dataset_of(data) as dataset:
+def _dataset(file: TileFile, about: Header) -> Iterator[DatasetReader]:
+    if file.kept is not None:
+        file.kept.opened = file.kept.opened or (dataset_of(memoryview(file.data)), about)
+        yield file.kept.opened[0]
+    elif isinstance(file.data, memoryview):
+        with dataset_of(file.data) as dataset:
             yield dataset
     else:
-        with MemoryFile(data) as file, Reader(file.name, about.geo_keys) as dataset:
+        with MemoryFile(file.data) as memory, Reader(memory.name, about.geo_keys) as dataset:
             yield dataset
             dataset.remember()
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,8 @@ from service.imagery.errors import ImageryError
 from service.imagery.patches import Patch, ReadOptions, TileFile
 from service.imagery.reader import read_tile
 from service.imagery.scene import read_window
-from service.imagery.tiff.mapped import mapped
+from service.imagery.tiff.mapped import _Reading, mapped
+from service.imagery.tiff.opening import Kept
 from tests.imagery import PLACE, RGB, geotiff, reflectance
 
 SCENE = reflectance(600)
@@ -52,6 +55,30 @@ def test_rows_of_windows_are_the_patches_of_the_whole(tmp_path: Path) -> None:
     for one, other in zip([patch for row in rows for patch in row], whole, strict=True):
         assert np.array_equal(one.pixels, other.pixels)
         assert one.facts == other.facts
+
+
+@pytest.mark.parametrize("layout", [{"tiled": True, "compress": "deflate"}, {"interleave": "band"}])
+def test_a_file_that_is_kept_open_gives_the_same_and_blocks_that_windows_share_are_read_once(
+    tmp_path: Path, layout: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (once,) = save(tmp_path, **layout)
+    rows = [ReadOptions(window=(0, row, 600, 120)) for row in range(0, 600, 120)]
+    expected = [read_window([once], RGB, row) for row in rows]
+    reads, kept = list[int](), replace(once, kept=Kept())
+    really = _Reading.readinto
+
+    def counting(self: _Reading, buffer: memoryview) -> int:
+        reads.append(self.tell())
+        return really(self, buffer)
+
+    monkeypatch.setattr(_Reading, "readinto", counting)
+    found = [read_window([kept], RGB, row) for row in rows]
+    for one, other in zip(chain(*found), chain(*expected), strict=True):
+        assert np.array_equal(one.pixels, other.pixels) and one.facts == other.facts
+    assert reads
+    reads.clear()
+    read_window([kept], RGB, ReadOptions(window=(0, 60, 600, 500)))
+    assert not reads
 
 
 @pytest.mark.parametrize("window", [(-1, 0, 120, 120), (0, 481, 120, 120), (481, 0, 120, 120)])

@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from service.model.artifact import STARTER, Artifact, load, save
+from service.model.engine import choose
 from service.model.manifest import HeadSpec
 from service.model.openvino_engine import OpenVinoEngine, has_bfloat16
 from service.model.openvino_graph import probed_graph
@@ -94,6 +96,17 @@ def test_a_patch_gets_the_same_answer_whatever_stands_beside_it(tiny_artifact: A
     images, engine = patches(tiny_artifact, 5), OpenVinoEngine(tiny_artifact, 1)
     alone = np.concatenate([engine.run(image[None]).embeddings for image in images])
     assert np.allclose(engine.run(images).embeddings, alone, atol=1e-5)
+
+
+def test_engines_apart_give_the_numbers_of_one_for_all_threads(tiny_artifact: Artifact) -> None:
+    images = patches(tiny_artifact, 16)
+    (one,) = choose(tiny_artifact, 2, "openvino-fp32")
+    apart = choose(tiny_artifact, 2, "openvino-fp32", apart=True)
+    assert [engine.name for engine in apart] == [one.name] * 2
+    of_each = [images, images[::-1]]
+    with ThreadPoolExecutor(2) as threads:
+        told = list(threads.map(lambda engine, its: engine.run(its).embeddings, apart, of_each))
+    assert all(np.array_equal(found, one.run(its).embeddings) for found, its in zip(told, of_each, strict=True))
 
 
 def test_answers_are_not_overwritten_by_the_next(tiny_artifact: Artifact) -> None:

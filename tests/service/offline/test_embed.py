@@ -27,7 +27,9 @@ from affine import Affine
 from service.formats import geoparquet
 from service.imagery.patches import ReadOptions
 from service.model.artifact import Artifact
+from service.model.openvino_engine import OpenVinoEngine
 from service.offline.opening import open_tile
+from service.offline.pieces import AHEAD, PIECE
 from service.offline.sources import find
 from tests.aws import empty_account
 from tests.conftest import ROOT, Service
@@ -110,6 +112,15 @@ def test_a_folder_is_embedded_but_for_what_is_listed_with_its_reason(
     }
     assert all(one["detail"] for one in refused)
     assert "4 were refused" in capfd.readouterr().err
+
+
+def test_a_batch_may_hold_more_than_is_decoded_ahead(
+    tmp_path: Path, embed: Embed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OpenVinoEngine, "largest_batch", 2 * AHEAD * PIECE)  # as GPUs have them
+    (tmp_path / "scene.tif").write_bytes(geotiff(reflectance(300), names=NAMES))
+    assert embed("scene.tif", "--stride", "8", **BY_WINDOWS) == 0
+    assert len(rows()) == 24 * 24 > 2 * AHEAD * PIECE
 
 
 def test_band_files_of_a_scene_have_the_rows_of_one_file_with_all_bands(tmp_path: Path, embed: Embed) -> None:

@@ -61,6 +61,24 @@ def test_rows_of_a_tile_that_was_refused_half_way_do_not_count(tmp_path: Path) -
     assert joined(again, tmp_path / "out.parquet") == [("b", 0)]
 
 
+def test_what_was_refused_for_the_moment_is_tried_again_by_the_next_run(tmp_path: Path) -> None:
+    first = journal(tmp_path)
+    first.write(rows("a", 0))
+    first.refuse("a", "decode_timeout", "took too long")
+    first.refuse("b", "source_unavailable", "S3 does not answer")
+    assert first.is_over("a") and first.is_over("b")  # for this run
+    first.close()
+    second = journal(tmp_path)
+    assert not second.is_over("a") and not second.is_over("b")
+    assert second.written("a") == {(0, 0, 120, 120)}
+    second.write(rows("a", 120))
+    second.finish("a", SIZE)
+    second.close()
+    third = journal(tmp_path)
+    assert third.is_over("a") and not third.refused
+    assert joined(third, tmp_path / "out.parquet") == [("a", 0), ("a", 120)]
+
+
 def test_rows_of_a_tile_that_is_not_finished_do_not_count(tmp_path: Path) -> None:
     first = journal(tmp_path)
     first.write(rows("gone", 0))

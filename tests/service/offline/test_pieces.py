@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from service.imagery.windows import cut
-from service.offline.pieces import PIECE, parts_of
+from service.offline.pieces import WIDEST, parts_of
 
 
 @pytest.mark.parametrize(
@@ -14,7 +14,7 @@ def test_parts_of_a_scene_are_cut_into_the_windows_of_the_whole(width: int, heig
     found = []
     for (column, row, w, h), patches in parts_of(width, height, 120, stride):
         inside = cut(w, h, 120, stride, is_part=True)
-        assert len(inside) == patches <= PIECE
+        assert len(inside) == patches <= WIDEST
         found += [(column + x, row + y, *size) for x, y, *size in inside]
     whole = cut(width, height, 120, stride)
     assert sorted(found) == sorted(whole)

@@ -5,6 +5,7 @@ import struct
 from affine import Affine
 from rasterio.crs import CRS
 
+from service.imagery.patches import TileFile
 from service.imagery.tiff import reference
 from service.imagery.tiff.limits import Limits
 from service.imagery.tiff.opening import opened
@@ -15,7 +16,7 @@ ELSEWHERE = PLACE @ Affine.translation(120, 0)
 
 
 def system(data: bytes) -> CRS | None:
-    with opened(data, Limits()) as (dataset, _):
+    with opened(TileFile(data), Limits()) as (dataset, _):
         crs: CRS | None = dataset.crs
         return crs
 
@@ -23,7 +24,7 @@ def system(data: bytes) -> CRS | None:
 def test_files_with_the_same_keys_share_their_system_and_nothing_else() -> None:
     first, second = (geotiff(reflectance(16), transform=place) for place in (PLACE, ELSEWHERE))
     assert system(first) is system(second)
-    with opened(second, Limits()) as (dataset, _):
+    with opened(TileFile(second), Limits()) as (dataset, _):
         assert dataset.transform == ELSEWHERE
     for other in ("EPSG:32634", "EPSG:4326", None):
         assert system(geotiff(reflectance(16), crs=other)) == (other and CRS.from_user_input(other))
