@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from service.imagery.tiff.kept import Kept
 from service.imagery.tiff.limits import Limits
-
-if TYPE_CHECKING:
-    from service.imagery.tiff.opening import Kept
 
 
 @dataclass(frozen=True)

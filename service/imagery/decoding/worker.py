@@ -27,8 +27,9 @@ from service.imagery.patches import InputSpec, TileFile
 from service.imagery.reader import read_tile
 from service.imagery.resize import resize
 from service.imagery.scene import read_window
+from service.imagery.tiff.kept import Kept
 from service.imagery.tiff.mapped import mapped
-from service.imagery.tiff.opening import GDAL_OPTIONS, Kept
+from service.imagery.tiff.opening import GDAL_OPTIONS
 
 
 @dataclass(frozen=True)

@@ -30,12 +30,6 @@ GDAL_OPTIONS = {
 EXPANDED_BANDS = 4  # of CMYK and of what else GDAL reads as RGBA
 
 
-class Kept:
-    """Where a file stays open, so that the next window of it finds the blocks decoded that it shares with this one."""
-
-    opened: tuple[DatasetReader, Header] | None = None
-
-
 def _set_up() -> AbstractContextManager[Any]:
     """GDAL with our options; nothing where it has them, as in decode processes.
 

@@ -12,8 +12,8 @@ from service.imagery.errors import ImageryError
 from service.imagery.patches import Patch, ReadOptions, TileFile
 from service.imagery.reader import read_tile
 from service.imagery.scene import read_window
+from service.imagery.tiff.kept import Kept
 from service.imagery.tiff.mapped import _Reading, mapped
-from service.imagery.tiff.opening import Kept
 from tests.imagery import PLACE, RGB, geotiff, reflectance
 
 SCENE = reflectance(600)
