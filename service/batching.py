@@ -76,7 +76,7 @@ class Batcher:
                 jobs.append(Job(images[at : min(at + PIECE, end)], tokens))
                 self._lines.put(jobs[-1], line)
         try:
-            outputs = await asyncio.gather(*(job.result for job in jobs))
+            outputs = [await job.result for job in jobs]
         finally:
             for job in jobs:  # one that failed leaves none behind
                 job.result.cancel()
