@@ -14,7 +14,8 @@ from starlette.responses import JSONResponse
 
 from service import openapi, options, problems
 from service.answers.answer import Answer, MediaType
-from service.answers.negotiation import ENCODERS, negotiate
+from service.answers.encoding import encode
+from service.answers.negotiation import negotiate
 from service.bodies import body as bodies
 from service.bodies.limit import BodyLimit
 from service.bodies.reading import Reading
@@ -141,7 +142,7 @@ def _problem(error: ServiceError) -> tuple[Response, str]:
 async def _invoke(request: Request, reading: Reading, featurizer: Featurizer, settings: Settings) -> Answer:
     content_type = _content_type(request.headers.get("content-type", ""))
     media_type = content_type.get_content_type()
-    encode = ENCODERS[negotiate(request.headers.get("accept"), _default_answer(media_type, settings))]
+    accepted = negotiate(request.headers.get("accept"), _default_answer(media_type, settings))
     featurizer.raise_unless_ready()
     body = await bodies.read(request, media_type, reading)
     asked = options.parse(
@@ -161,7 +162,7 @@ async def _invoke(request: Request, reading: Reading, featurizer: Featurizer, se
         ),
     )
     _raise_if_all_were_refused(results, settings.batch_errors == "record")
-    return await asyncio.to_thread(encode, results, featurizer.artifact, asked)
+    return await encode(accepted, results, featurizer.artifact, asked)
 
 
 def _content_type(header: str) -> Message:
