@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
+from starlette.routing import Route
 
 from service import openapi, options, problems
 from service.answers.answer import Answer, MediaType
@@ -103,6 +104,9 @@ def create(featurizer: Featurizer, settings: Settings, metrics: Metrics) -> Fast
         return GeoJson(stac.item(featurizer.artifact, featurizer.engine_name))
 
     app.router.routes.extend(page.routes())
+    # Found before FastAPI's own, which is for the docs: its stacks of contexts, telemetry and dependencies, of which
+    # there are none, take 0.06 of the 1.2 ms that a request takes in this process.
+    app.router.routes.insert(0, Route("/invocations", invocations, methods=["POST"], include_in_schema=False))
 
     @app.exception_handler(HTTPException)
     async def no_route(_request: Request, error: HTTPException) -> Response:
