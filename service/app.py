@@ -12,10 +12,12 @@ from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
+from starlette.routing import Route
 
 from service import openapi, options, problems
 from service.answers.answer import Answer, MediaType
-from service.answers.negotiation import ENCODERS, negotiate
+from service.answers.encoding import encode
+from service.answers.negotiation import negotiate
 from service.bodies import body as bodies
 from service.bodies.limit import BodyLimit
 from service.bodies.reading import Reading
@@ -105,6 +107,9 @@ def create(featurizer: Featurizer, settings: Settings, metrics: Metrics) -> Fast
         return GeoJson(stac.item(featurizer.artifact, featurizer.engine_name))
 
     app.router.routes.extend(page.routes())
+    # Found before FastAPI's own, which is for the docs: its stacks of contexts, telemetry and dependencies, of which
+    # there are none, take 0.06 of the 1.2 ms that a request takes in this process.
+    app.router.routes.insert(0, Route("/invocations", invocations, methods=["POST"], include_in_schema=False))
 
     @app.exception_handler(HTTPException)
     async def no_route(_request: Request, error: HTTPException) -> Response:
@@ -144,7 +149,7 @@ def _problem(error: ServiceError) -> tuple[Response, str]:
 async def _invoke(request: Request, reading: Reading, featurizer: Featurizer, settings: Settings) -> Answer:
     content_type = _content_type(request.headers.get("content-type", ""))
     media_type = content_type.get_content_type()
-    encode = ENCODERS[negotiate(request.headers.get("accept"), _default_answer(media_type, settings))]
+    accepted = negotiate(request.headers.get("accept"), _default_answer(media_type, settings))
     featurizer.raise_unless_ready()
     body = await bodies.read(request, media_type, reading)
     asked = options.parse(
@@ -164,7 +169,7 @@ async def _invoke(request: Request, reading: Reading, featurizer: Featurizer, se
         ),
     )
     _raise_if_all_were_refused(results, settings.batch_errors == "record")
-    return await asyncio.to_thread(encode, results, featurizer.artifact, asked)
+    return await encode(accepted, results, featurizer.artifact, asked)
 
 
 def _content_type(header: str) -> Message:

@@ -76,22 +76,23 @@ class Batcher:
                 jobs.append(Job(images[at : min(at + PIECE, end)], tokens))
                 self._lines.put(jobs[-1], line)
         try:
-            outputs = await asyncio.gather(*(job.result for job in jobs))
+            outputs = [await job.result for job in jobs]
         finally:
             for job in jobs:  # one that failed leaves none behind
                 job.result.cancel()
         return outputs[0] if len(outputs) == 1 else await asyncio.to_thread(_joined, outputs)
 
     async def _own(self, engine: Engine) -> None:
+        tray = _Tray()
         with ThreadPoolExecutor(1, "engine") as thread:
             while True:
-                await self._run_batch(engine, thread, await self._lines.take(engine.largest_batch))
+                await self._run_batch(engine, tray, thread, await self._lines.take(engine.largest_batch))
 
-    async def _run_batch(self, engine: Engine, thread: ThreadPoolExecutor, batch: list[Job]) -> None:
+    async def _run_batch(self, engine: Engine, tray: _Tray, thread: ThreadPoolExecutor, batch: list[Job]) -> None:
         count = sum(len(job.images) for job in batch)
         started = time.perf_counter()
         try:
-            output = await asyncio.get_running_loop().run_in_executor(thread, _through, engine, batch)
+            output = await asyncio.get_running_loop().run_in_executor(thread, _through, engine, tray, batch)
         except asyncio.CancelledError:
             for job in batch:
                 job.result.cancel()
@@ -122,10 +123,23 @@ class Batcher:
                 )
 
 
-def _through(engine: Engine, batch: list[Job]) -> Output:
+class _Tray:
+    """What an engine's batches lie on: memory that stays, as the kernel takes 1.2 ms to make new for 16 of 224 px."""
+
+    def __init__(self) -> None:
+        self._images = np.empty((0, 0, 0, 0), np.uint8)
+
+    def of(self, batch: list[Job]) -> NDArray[np.uint8]:
+        """The batch's images together, until the next."""
+        count = sum(len(job.images) for job in batch)
+        if count > len(self._images):
+            self._images = np.empty((count, *batch[0].images.shape[1:]), np.uint8)
+        return np.concatenate([job.images for job in batch], out=self._images[:count])
+
+
+def _through(engine: Engine, tray: _Tray, batch: list[Job]) -> Output:
     """In the engine's thread, since large batches take long to copy, too."""
-    images = np.concatenate([job.images for job in batch])
-    output = engine.run(images, any(job.tokens for job in batch))
+    output = engine.run(tray.of(batch), any(job.tokens for job in batch))
     if not (np.isfinite(output.embeddings).all() and np.isfinite(output.logits).all()):
         raise FloatingPointError("the engine gave values that are not finite")
     return output

@@ -158,7 +158,8 @@ class Featurizer:
     ) -> list[TileResult]:
         """What came of each tile, in order; one that is refused does not stop the others."""
         request = _Request(PixelRoom(options.limits.max_pixels), tokens, pixels)
-        done = await asyncio.gather(*(self._predict_or_refuse(tile, options, request) for tile in tiles))
+        each = [self._predict_or_refuse(tile, options, request) for tile in tiles]
+        done = [await each[0]] if len(each) == 1 else await asyncio.gather(*each)  # one needs no task of its own
         self._metrics.patches.inc(sum(len(result) for result in done if not isinstance(result, Refusal)))
         return done
 

@@ -35,6 +35,12 @@ class _Server(uvicorn.Server):
         except SystemExit:
             raise OSError(f"port {self.config.port} cannot be listened on: is it in use?") from None
 
+    def leave_who_do_not_read(self) -> None:
+        """What still answers on their connections would wait for ever, also when it is cancelled."""
+        for client in list(self.server_state.connections):
+            if isinstance(client, connection.Connection) and client.flow.write_paused:
+                client.transport.abort()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
@@ -90,6 +96,7 @@ async def _serve(artifact: Artifact, settings: Settings) -> int:
     living.cancel()
     await asyncio.gather(living, listening, return_exceptions=True)
     await featurizer.close()
+    server.leave_who_do_not_read()
     return 0 if stopping.is_set() and broken is None else 1
 
 

@@ -14,6 +14,7 @@ from service.callers.lingering import LINGER_S, Lingering
 from service.errors import ServiceError
 
 LARGEST_HEAD = 16_000  # bytes of target and headers; SageMaker's Custom-Attributes are at most 1,024
+MOST_UNREAD = 2**18  # bytes of a body, until the application has read them: what asyncio receives at once
 MOST_WAITING = 16  # pipelined requests; each takes some kB
 
 
@@ -51,9 +52,14 @@ class Connection(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_body(self, body: bytes) -> None:
-        """A body has limits of its own."""
+        """A body has limits of its own; uvicorn would pause at 64 KiB, which a patch has, and take 0.05 ms for it."""
         self._loose_bytes = 0
-        super().on_body(body)
+        if self.cycle.response_complete:
+            return
+        self.cycle.body += body
+        if len(self.cycle.body) > MOST_UNREAD:
+            self.flow.pause_reading()
+        self.cycle.message_event.set()
 
     def on_headers_complete(self) -> None:
         """Of a head that is complete at last the size is known."""

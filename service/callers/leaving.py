@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -15,20 +16,23 @@ T = TypeVar("T")
 async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
     """The result of `work`, for a request whose body was read or refused; cancelled when the client leaves.
 
-    Raises ClientDisconnect.
+    Work is done in the caller's own task, whose time is up when the client leaves. Raises ClientDisconnect.
     """
-    working, leaving = asyncio.create_task(work), asyncio.create_task(_until_gone(receive))
+    here = asyncio.timeout(None)
+    leaving = asyncio.create_task(_when_gone(receive, here))
     try:
-        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done() and leaving.exception() is None:  # the rest of a refused body may break a limit again
-            raise ClientDisconnect
-        return await working
+        async with here:
+            return await work
+    except TimeoutError:
+        if here.expired():
+            raise ClientDisconnect from None
+        raise
     finally:
-        working.cancel()
         leaving.cancel()
-        await asyncio.gather(working, leaving, return_exceptions=True)
 
 
-async def _until_gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+async def _when_gone(receive: Receive, here: asyncio.Timeout) -> None:
+    with contextlib.suppress(Exception):  # the rest of a refused body may break a limit again
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        here.reschedule(asyncio.get_running_loop().time())

@@ -148,6 +148,7 @@ def begin_upload(
     return client
 
 
+LARGE_SCENE = geotiff(reflectance(side=3960), compress="deflate")  # an answer of 9 MB: no kernel holds it for us
 HALF_BODIES = {
     "image/tiff": TILE[:2],
     "multipart/form-data; boundary=x": b'--x\r\nContent-Disposition: form-data; name="a"; filename="a.tif"\r\n\r\nII',
@@ -156,11 +157,20 @@ HALF_BODIES = {
 }
 
 
-def test_sigterm_ends_it_in_time_even_if_uploads_never_do_and_s3_never_answers(start: StartService) -> None:
+def test_sigterm_ends_it_in_time_even_if_uploads_never_do_nor_anybody_reads_and_s3_never_answers(
+    start: StartService,
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent_s3, ExitStack() as clients:
         s3 = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{silent_s3.getsockname()[1]}", "ALLOWED_S3_PREFIXES": "s3://tiles"}
         service = start(**s3, AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b", AWS_DEFAULT_REGION="eu-central-1")
         service.wait_until_ready()
+        deaf = clients.enter_context(
+            begin_upload(service, LARGE_SCENE, len(LARGE_SCENE), "/invocations?outputs=token_embeddings")
+        )
+        deaf.recv(1)  # its answer has begun, and no more is read
+        deaf.sendall(
+            b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 10000\r\nContent-Type: image/tiff\r\n\r\nII"
+        )
         waiting = [
             clients.enter_context(begin_upload(service, body, 10_000, kind=kind)) for kind, body in HALF_BODIES.items()
         ]
@@ -168,6 +178,7 @@ def test_sigterm_ends_it_in_time_even_if_uploads_never_do_and_s3_never_answers(s
         waiting.append(clients.enter_context(begin_upload(service, line, len(line), kind="application/jsonlines")))
         silent_s3.settimeout(60)
         clients.enter_context(silent_s3.accept()[0])
+        wait_until(lambda: service.metric("aerial_requests_in_flight") == len(waiting) + 1)
         service.process.send_signal(signal.SIGTERM)
         for client in waiting:
             answer = b"".join(iter(lambda client=client: client.recv(65536), b""))
@@ -191,8 +202,7 @@ def test_an_upload_that_began_before_sigterm_is_still_answered(start: StartServi
 def test_a_slow_reader_gets_all_of_an_answer_that_sigterm_comes_into(start: StartService) -> None:
     service = start()
     service.wait_until_ready()
-    scene = geotiff(reflectance(side=3960), compress="deflate")  # an answer of 9 MB: no kernel holds it for us
-    with begin_upload(service, scene, len(scene), "/invocations?outputs=token_embeddings") as slow:
+    with begin_upload(service, LARGE_SCENE, len(LARGE_SCENE), "/invocations?outputs=token_embeddings") as slow:
         answer = slow.recv(1024)
         service.process.send_signal(signal.SIGTERM)
         time.sleep(4)  # more than a server in a hurry would wait
