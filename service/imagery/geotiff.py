@@ -9,9 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.crs import CRS
 from rasterio.enums import MaskFlags
-from rasterio.errors import CRSError
 from rasterio.io import DatasetReader
 
 from service.imagery import georeference, tags
@@ -40,11 +38,10 @@ def read_bands(tile: TileFile, spec: InputSpec, options: ReadOptions) -> Raster:
         _refuse_drawings(header, colours)
         if colours[0] == "palette":
             return _read_palette(dataset, header, spec, options)
-        crs = _crs(dataset)
         file = FileBands(
             called=_names(dataset, header),
             colours=colours,
-            pixel_m=partial(georeference.pixel_size_m, crs, dataset.transform, dataset.width, dataset.height),
+            pixel_m=partial(georeference.pixel_size_m, dataset.crs, dataset.transform, dataset.width, dataset.height),
             images=header.images,
         )
         chosen, cautions = choose(spec.bands, options.bands, file)
@@ -80,7 +77,7 @@ def _read(dataset: DatasetReader, header: Header, indexes: list[int], cautions: 
     if header.images > 1:
         detail = f"The file holds {header.images} images; the first one was read."
         cautions = [*cautions, Caution("first_image_only", detail)]
-    return Raster(values, valid, _crs(dataset), dataset.transform, scale, offset, tuple(cautions))
+    return Raster(values, valid, dataset.crs, dataset.transform, scale, offset, tuple(cautions))
 
 
 def _are_numbers(values: NDArray[Any]) -> NDArray[np.bool_]:
@@ -129,13 +126,6 @@ def _names(dataset: DatasetReader, header: Header) -> list[tuple[str, ...]]:
     except UnicodeDecodeError:  # GDAL promises UTF-8, files do not
         return tagged
     return [(name, *names) if name else names for name, names in zip(described, tagged, strict=True)]
-
-
-def _crs(dataset: DatasetReader) -> CRS | None:
-    try:
-        return dataset.crs
-    except CRSError:  # pixels are none the worse for it; a text that is no UTF-8 fails sooner, when rasterio opens it
-        return None
 
 
 def _refuse_types(dataset: DatasetReader) -> None:

@@ -61,7 +61,7 @@ def stretch(values: NDArray[Any], scale: float, offset: int, divisor: float) -> 
     """
     is_looked_up = values.dtype.kind in "iu" and values.itemsize <= 2
     if is_looked_up:
-        unsigned, table = f"u{values.itemsize}", _table(values.dtype.newbyteorder("="), scale, offset, divisor)
+        unsigned, table = f"u{values.itemsize}", _table(values.dtype, scale, offset, divisor)
     pixels = np.empty(values.shape, np.uint8)
     for band, out in zip(values, pixels, strict=True):
         out[...] = table.take(band.view(unsigned)) if is_looked_up else _stretched(band, scale, offset, divisor)

@@ -9,7 +9,7 @@ from typing import Any
 import rasterio
 import rasterio.env
 from rasterio._err import CPLE_BaseError, CPLE_OutOfMemoryError  # what GDAL raises where rasterio does not translate it
-from rasterio.errors import RasterioError
+from rasterio.errors import CRSError, RasterioError
 from rasterio.io import DatasetReader, MemoryFile
 
 from service.imagery.errors import ImageryError
@@ -21,7 +21,8 @@ from service.imagery.tiff.limits import Limits
 from service.imagery.tiff.mapped import dataset_of
 from service.imagery.tiff.reference import Reader
 
-GDAL_ERRORS = (RasterioError, CPLE_BaseError, UnicodeDecodeError)  # rasterio takes every text of a file for UTF-8
+# CRSError is a ValueError, and no RasterioError; rasterio takes every text of a file for UTF-8.
+GDAL_ERRORS = (RasterioError, CRSError, CPLE_BaseError, UnicodeDecodeError)
 # Only the bytes at hand: no sidecar files, no directory listing, no .aux.xml.
 GDAL_OPTIONS = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_PAM_ENABLED": "NO", "GDAL_NUM_THREADS": "1",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import struct
 
 from affine import Affine
@@ -9,7 +10,7 @@ from service.imagery.patches import TileFile
 from service.imagery.tiff import reference
 from service.imagery.tiff.limits import Limits
 from service.imagery.tiff.opening import opened
-from tests.imagery import PLACE, UTM_33N, geotiff, read, reflectance
+from tests.imagery import PLACE, UTM_33N, geotiff, read, reflectance, refused
 from tests.oddities import with_control_points
 
 ELSEWHERE = PLACE @ Affine.translation(120, 0)
@@ -47,6 +48,15 @@ def test_keys_that_cannot_be_read_mean_no_system_every_time() -> None:
     for _ in range(3):
         (patch,) = read(good.replace(model, struct.pack("<4H", 1024, 0, 9, 1)))
         assert patch.facts.crs is None
+
+
+def test_a_system_that_gdal_describes_but_cannot_read_is_refused_as_the_files_fault() -> None:
+    good = geotiff(reflectance(16), crs="+proj=laea +lat_0=47 +lon_0=11 +a=6377397.5 +rf=299.5 +units=m +no_defs")
+    axis = struct.pack("<d", 6377397.5)
+    assert good.count(axis) == 1
+    endless = good.replace(axis, struct.pack("<d", math.inf))
+    for _ in range(2):
+        assert refused(endless) == "corrupt"
 
 
 def test_so_many_systems_are_remembered_and_no_long_ones() -> None:
