@@ -39,7 +39,7 @@ RING = np.concatenate(
 class _System:
     name: str | None
     is_on_a_map: bool  # neither local nor vertical
-    metres: float | None  # of a unit; None for degrees
+    metres: float | None  # of a unit; None where it is not projected
 
 
 @dataclass(frozen=True)

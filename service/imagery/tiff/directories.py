@@ -26,8 +26,8 @@ TABLES = frozenset({STRIP_OFFSETS, STRIP_BYTES, TILE_OFFSETS, TILE_BYTES})  #: o
 # Texts about the image: description, maker, model, software, date, artist, host, copyright. Some writers add a second.
 _TEXTS = {270, 271, 272, 305, 306, 315, 316, 33432}
 _WHOLE_NUMBERS = _SINGLE | _ONE_A_BAND | TABLES
-# What GDAL reads in full when it opens a file: colours, geotransform, tie points, keys, metadata, nodata, RPCs.
-_METADATA = {320, 33550, 33922, 34264, 34735, 34736, 34737, GDAL_METADATA, 42113, 50844}
+# What GDAL reads in full when it opens a file: keys, colours, geotransform, tie points, metadata, nodata, RPCs.
+_METADATA = GEO_KEYS | {320, 33550, 33922, 34264, GDAL_METADATA, 42113, 50844}
 
 # Bytes of a value, by its type; types 16 to 18 are BigTIFF's.
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}

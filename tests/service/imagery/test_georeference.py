@@ -53,6 +53,13 @@ def test_a_system_without_a_place_on_a_map_is_no_georeference(crs: str) -> None:
     assert "no_georeference" in codes(patch)
 
 
+def test_systems_of_the_same_name_are_not_taken_for_each_other() -> None:
+    for latitude in (47, 48, 47):
+        (patch,) = read(geotiff(reflectance(), crs=f"+proj=laea +lat_0={latitude} +lon_0=11 +ellps=bessel +units=m"))
+        assert patch.facts.crs
+        assert f'"latitude_of_center",{latitude}]' in patch.facts.crs
+
+
 def test_web_mercators_pixels_are_measured_on_the_ground() -> None:
     at_60_north = (1_500_000, 8_399_737)  # where a metre of the projection is half a metre on the ground
     for size, warned in ((20, False), (10, True)):

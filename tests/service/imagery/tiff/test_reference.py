@@ -7,9 +7,10 @@ from affine import Affine
 from rasterio.crs import CRS
 
 from service.imagery.patches import TileFile
-from service.imagery.tiff import reference
+from service.imagery.tiff import header, reference
 from service.imagery.tiff.limits import Limits
 from service.imagery.tiff.opening import opened
+from tests.corpus.tiff import GEO_KEYS, LONG, SHORT, altered
 from tests.imagery import PLACE, UTM_33N, geotiff, read, reflectance, refused
 from tests.oddities import with_control_points
 
@@ -31,9 +32,21 @@ def test_files_with_the_same_keys_share_their_system_and_nothing_else() -> None:
         assert system(geotiff(reflectance(16), crs=other)) == (other and CRS.from_user_input(other))
 
 
-def test_the_same_keys_in_another_byte_order_are_other_keys() -> None:
-    for endianness in ("LITTLE", "BIG"):
-        assert system(geotiff(reflectance(16), endianness=endianness)) == CRS.from_user_input(UTM_33N)
+def test_the_same_keys_with_other_numbers_are_another_system() -> None:
+    for longitude in (11, 12):
+        crs = system(geotiff(reflectance(16), crs=f"+proj=laea +lat_0=47 +lon_0={longitude} +ellps=bessel +units=m"))
+        assert crs
+        assert crs.to_dict()["lon_0"] == longitude
+
+
+def test_the_same_bytes_in_another_byte_order_or_of_another_type_are_other_keys() -> None:
+    little, big = (geotiff(reflectance(16), endianness=order) for order in ("LITTLE", "BIG"))
+    ((*_, kind, ours), *_), ((*_, theirs), *_) = (header.read(data, Limits()).geo_keys for data in (little, big))
+    assert kind == SHORT
+    assert big.count(theirs) == 1
+    assert system(little) == system(big) == CRS.from_user_input(UTM_33N)
+    assert system(big.replace(theirs, ours)) is None
+    assert system(altered(little, GEO_KEYS, kind=LONG, count=len(ours) // 4)) is None
 
 
 def test_control_points_have_the_system_in_place_of_the_file() -> None:
