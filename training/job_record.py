@@ -40,7 +40,6 @@ class JobRecord:
     def add(self, at: datetime, host: str, text: str) -> int:
         """A line of the log. Returns how many hosts were heard so far."""
         self.hosts.add(host)
-        self.began = min(self.began, at)
         self.lines.append(f"{at.isoformat(timespec='milliseconds')} {host} {text}")
         if found := LOSS.search(text):
             self.loss.append((at, float(found[1])))

@@ -38,6 +38,7 @@ def follow(own: Any, kind: Any, job: str, folder: Path | None = None) -> int:
     status, said = "", None
     try:
         for said, lines in following.until_ended(own, kind, job):
+            record.began = min(record.began, said["CreationTime"])  # machines are measured before they log
             for line in lines:
                 print(f"{line.host} {line.text}" if record.add(line.at, line.host, line.text) > 1 else line.text)
             if (now := said.get("SecondaryStatus", kind.status(said))) != status:

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from deploy.account import Account
 from tests.conftest import ROOT
 from tests.sagemaker.platform import Platform
 from tests.training.jobs.conftest import Say
+from tests.waiting import wait_until
 from training.job_record import JobRecord
 from training.progress import Progress
 
@@ -67,9 +69,11 @@ def measure(account: Account, job: str, metric: str, value: float) -> None:
 def test_lines_of_all_hosts_come_and_at_the_end_stand_in_a_log_beside_a_plot(
     account: Account, say: Say, tmp_path: Path
 ) -> None:
-    job = begin(account, "watched", f"echo '{SHOWN}'; sleep 1; echo done by $HOME", hosts=2)
+    job = begin(account, "watched", f"sleep 3; echo '{SHOWN}'; echo done by $HOME", hosts=2)
     for metric, value in (("GPUUtilization", 87.0), ("CPUUtilization", 143.0)):
         measure(account, job, metric, value)
+    measured = time.monotonic()
+    wait_until(lambda: time.monotonic() - measured > 1.1)  # whoever comes later sees it, too; metrics go by the second
     code, out, err = say("watch", job, "--out", tmp_path / "kept")
     assert code == 0
     assert out.count(SHOWN) == 2
