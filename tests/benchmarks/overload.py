@@ -79,7 +79,7 @@ async def steady(service: Service, rate: float, starts: float, seconds: float) -
         due = starts + i / rate
         if (early := due - time.perf_counter()) > 0:
             await asyncio.sleep(early)
-        asked.append(asyncio.create_task(ask(service, PATCH, due)))
+        asked.append(asyncio.create_task(ask(port(service), PATCH, due)))
     return await asyncio.gather(*asked)
 
 

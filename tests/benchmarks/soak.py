@@ -102,7 +102,7 @@ async def thousand(service: Service, kinds: Kinds, count: int, clients: int) -> 
             if number % 20 == 0:
                 codes[await leave(service, request, (number % 3) / 2)] += 1
             else:
-                reply = await ask(service, request)
+                reply = await ask(port(service), request)
                 codes[reply.code or str(reply.status)] += 1
 
     await asyncio.gather(*(client() for _ in range(clients)))

@@ -66,7 +66,7 @@ async def ours(folder: Path) -> Start:
         await until_ready(service)
         seconds, pid = time.perf_counter() - began, service.process.pid
         for tile in itertools.islice(itertools.cycle(tiles()), 100):
-            await ask(service, Request(tile))
+            await ask(port(service), Request(tile))
         has_torch = any(name.startswith("libtorch") for one in tree(pid) for name in libraries(one))
         engine = await asyncio.to_thread(engine_of, service)
         return Start(seconds, resident_mb(pid), tree_mb(pid), engine, has_torch)
