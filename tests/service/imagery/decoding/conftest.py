@@ -14,12 +14,17 @@ from typing import Any, TypeVar
 import pytest
 
 from service.imagery.decoding.pool import DecodePool, Tile
+from service.imagery.errors import ImageryError
 from service.imagery.patches import ReadOptions, TileFile
+from service.imagery.tiff.limits import Limits
 from tests.imagery import RGB, geotiff, reflectance
 
 GOOD = (TileFile(geotiff(reflectance())),)
 SIDE = 64  # of an image for the model
 DEADLINE_S = 60  # of a tile: none takes so long on a busy machine, unless its process hangs
+# LZMA is slow to decode, however little was done to compress.
+SCENE = [TileFile(geotiff(reflectance(600), compress="lzma", lzma_preset=0))]  # takes 20 times as long as a patch
+LARGE = [TileFile(geotiff(reflectance(1280), compress="lzma", lzma_preset=0))]
 T = TypeVar("T")
 
 
@@ -114,3 +119,22 @@ def one() -> Iterator[Running]:
     """One place, and one tile that may wait."""
     with running(1, queue=1) as made:
         yield made
+
+
+def computed(process: int) -> int:
+    """Hundredths of a second."""
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11])
+
+
+def refusal(pool: Running, files: list[TileFile], **limits: int) -> ImageryError:
+    with pytest.raises(ImageryError) as error:
+        pool.decode(files, ReadOptions(limits=Limits(**limits)))
+    return error.value
+
+
+@pytest.fixture(autouse=True)
+def _all_are_there(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test begins when what the one before ended was replaced."""
+    for name in {"one", "two"} & set(request.fixturenames):
+        request.getfixturevalue(name).settle()
+    yield

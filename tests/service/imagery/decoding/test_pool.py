@@ -1,13 +1,8 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
-import resource
 import signal
-from collections.abc import Iterator
-from contextlib import ExitStack
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,36 +16,19 @@ from service.imagery.reader import read_tile
 from service.imagery.resize import resize
 from service.imagery.tiff.limits import Limits
 from tests.imagery import RGB, geotiff, reflectance
-from tests.service.imagery.decoding.conftest import DEADLINE_S, GOOD, SIDE, Running, parent_of, running
-from tests.waiting import wait_until
+from tests.service.imagery.decoding.conftest import (
+    DEADLINE_S,
+    GOOD,
+    LARGE,
+    SCENE,
+    SIDE,
+    Running,
+    computed,
+    refusal,
+    running,
+)
 
-# LZMA is slow to decode, however little was done to compress.
-SCENE = [TileFile(geotiff(reflectance(600), compress="lzma", lzma_preset=0))]  # takes 20 times as long as a patch
-LARGE = [TileFile(geotiff(reflectance(1280), compress="lzma", lzma_preset=0))]
-PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 LOOSE = Limits(max_pixels=10**9, max_decoded_bytes=10**10)
-
-
-@pytest.fixture(autouse=True)
-def _all_are_there(request: pytest.FixtureRequest) -> Iterator[None]:
-    """A test begins when what the one before ended was replaced."""
-    for name in {"one", "two"} & set(request.fixturenames):
-        request.getfixturevalue(name).settle()
-    yield
-
-
-@pytest.fixture
-def adopts_orphans() -> Iterator[None]:
-    """This process gets the children of those of its descendants that end, as the first one of a container does."""
-    libc = ctypes.CDLL(None)
-    libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
-    yield
-    libc.prctl(PR_SET_CHILD_SUBREAPER, 0)
-
-
-def computed(process: int) -> int:
-    """Hundredths of a second."""
-    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11])
 
 
 def nice_ones(pool: Running) -> list[int]:
@@ -59,12 +37,6 @@ def nice_ones(pool: Running) -> list[int]:
     more = {process: os.getpriority(os.PRIO_PROCESS, process) - own for process in pool.processes}
     assert set(more.values()) == {0, NICENESS}
     return [process for process in more if more[process]]
-
-
-def refusal(pool: Running, files: list[TileFile], **limits: int) -> ImageryError:
-    with pytest.raises(ImageryError) as error:
-        pool.decode(files, ReadOptions(limits=Limits(**limits)))
-    return error.value
 
 
 def test_a_tile_comes_back_resized_with_all_its_facts(two: Running) -> None:
@@ -98,118 +70,6 @@ def test_band_files_that_the_model_does_not_read_may_be_empty(two: Running) -> N
     unread = TileFile(b"", "B8A")
     assert np.array_equal(two.decode([*bands, unread]).images, two.decode(bands).images)
     assert [header.pixels for header in two.run(two.pool.headers([*bands, unread], Limits()))] == [120 * 120] * 3
-
-
-def test_a_process_that_hangs_is_killed_and_the_spare_takes_over_while_another_starts(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    never_ready = tmp_path / "python"
-    never_ready.write_text("#!/bin/sh\nexec sleep 60\n")
-    never_ready.chmod(0o755)
-    with running(1, timeout_s=2) as pool:
-        before = pool.processes
-        monkeypatch.setattr("sys.executable", str(never_ready))
-        pool.kill_server()
-        pool.signal(signal.SIGSTOP)
-        hung = refusal(pool, list(GOOD))
-        assert (hung.code, hung.limits) == ("decode_timeout", {"decode_timeout_s": 2})
-        pool.signal(signal.SIGCONT)
-        assert len(pool.decode().facts) == 1
-        assert set(pool.processes) <= set(before)
-
-
-def test_kill_9_of_a_process_under_load_fails_the_tile_that_it_held_alone(
-    two: Running, caplog: pytest.LogCaptureFixture
-) -> None:
-    async def kill_one() -> None:
-        before = {process: computed(process) for process in two.processes}
-        held = asyncio.create_task(two.ask(LARGE))
-        while not (busy := [process for process in before if computed(process) > before[process] + 2]):
-            await asyncio.sleep(0.001)
-        os.kill(busy[0], signal.SIGSTOP)
-        others = [asyncio.create_task(two.ask(SCENE)) for _ in range(20)]
-        await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
-        os.kill(busy[0], signal.SIGKILL)
-        with pytest.raises(ImageryError) as error:
-            await held
-        assert error.value.code == "decode_crashed"
-        assert {len(tile.facts) for tile in await asyncio.gather(*others)} == {25}
-
-    two.run(kill_one())
-    two.settle()
-    assert caplog.messages == []  # as asyncio writes if somebody else collects a child
-
-
-def test_a_process_that_died_idle_costs_no_tile_and_is_replaced(two: Running) -> None:
-    before = two.processes
-    two.kill()
-    assert len(two.decode().facts) == 1
-    two.settle()
-    assert not set(before) & set(two.processes)
-
-
-@pytest.mark.usefixtures("adopts_orphans")
-def test_where_it_is_the_first_process_none_is_left_that_nobody_collects() -> None:
-    with running(1) as pool:
-        before = pool.processes
-        pool.kill_server()
-        wait_until(lambda: all(parent_of(process) == os.getpid() for process in before))
-        pool.kill()
-        pool.settle()
-        assert not [process for process in before if Path(f"/proc/{process}").exists()]
-
-
-@pytest.mark.parametrize("python", ["/bin/false", "/nowhere/python", "no\0path"])
-def test_whoever_waits_for_a_process_that_cannot_be_replaced_is_told(
-    monkeypatch: pytest.MonkeyPatch, python: str
-) -> None:
-    async def ask() -> list[object]:
-        asked = [asyncio.create_task(pool.ask()) for _ in range(3)]
-        return await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 60)
-
-    with running(1) as pool:
-        monkeypatch.setattr("sys.executable", python)
-        monkeypatch.setattr("service.imagery.decoding.processes.PAUSES_S", (0.1,))
-        pool.kill_server()
-        pool.signal(signal.SIGKILL)
-        assert [type(answer) for answer in pool.run(ask())] == [PoolBroken] * 3
-        with pytest.raises(PoolBroken):
-            pool.pool.raise_if_broken()
-
-
-def test_a_process_that_ends_while_descriptors_are_short_is_replaced_later(caplog: pytest.LogCaptureFixture) -> None:
-    async def replaced() -> None:
-        with ExitStack() as held:
-            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-            held.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
-            os.kill(pool.processes[0], signal.SIGKILL)
-            resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))  # fewer than are open
-            while not caplog.messages:
-                pool.pool.raise_if_broken()
-                await asyncio.sleep(0.001)
-        assert "Too many open files; trying again" in caplog.text
-
-    with running(1) as pool:
-        pool.run(replaced())
-        pool.settle()
-        pool.pool.raise_if_broken()
-
-
-def test_a_process_that_could_not_be_replaced_at_once_is_replaced_later(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    async def replaced() -> None:
-        pool.kill_server()
-        os.kill(pool.processes[0], signal.SIGKILL)
-        while not caplog.messages:
-            assert len((await pool.ask()).facts) == 1
-        monkeypatch.undo()
-
-    with running(1) as pool:
-        monkeypatch.setattr("sys.executable", "/nowhere/python")
-        pool.run(replaced())
-        pool.settle()
-        pool.pool.raise_if_broken()
 
 
 def test_whoever_asks_or_waits_when_the_pool_is_closed_is_told() -> None:
