@@ -79,7 +79,10 @@ def create(featurizer: Featurizer, settings: Settings, metrics: Metrics) -> Fast
         """GeoTIFFs in, one prediction for each patch out."""
         started = time.perf_counter()
         reading = Reading(
-            featurizer.artifact.manifest.input.bands, settings.max_instances, sources.for_request(largest_body)
+            featurizer.artifact.manifest.input.bands,
+            settings.max_instances,
+            sources.for_request(largest_body),
+            featurizer.is_busy,
         )
         with featurizer.answering():
             response, code = await _answer(request, reading, featurizer, settings)

@@ -99,6 +99,10 @@ class Featurizer:
         """True if ready and a patch went through lately."""
         return self.status == "ready" and time.monotonic() - self._worked_at < WORKS_FOR_S
 
+    def is_busy(self) -> bool:
+        """True while patches are decoded, wait for an engine or are in one."""
+        return self._admission.waiting > 0
+
     async def live(self) -> None:
         """Loads, then tests itself now and then. Returns never; raises what cannot be mended."""
         loading = asyncio.to_thread(engines.choose, self.artifact, self._settings.threads, self._settings.engine)

@@ -12,6 +12,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
+from service.bodies.arrival import pieces
 from service.bodies.reading import Reading
 from service.errors import ServiceError
 from service.imagery.bands import band_at_the_end, canonical, is_band
@@ -32,7 +33,7 @@ class Part:
 
 async def read(request: Request, reading: Reading) -> list[TileAtHand]:
     """The tiles of a form. Raises ServiceError bad_multipart, empty_body, too_many_instances."""
-    parts = await _parts(request, reading.max_instances * max(len(reading.bands), 13))
+    parts = await _parts(request, reading)
     tiles = by_tile(parts, reading.bands)
     reading.refuse_over(len(tiles))
     return tiles
@@ -48,8 +49,10 @@ class _Form(MultiPartParser):
         self.is_complete = True
 
 
-async def _parts(request: Request, max_files: int) -> list[Part]:
-    parser = _Form(request.headers, _in_pieces(request.stream()), max_files=max_files, max_fields=0)
+async def _parts(request: Request, reading: Reading) -> list[Part]:
+    max_files = reading.max_instances * max(len(reading.bands), 13)
+    stream = _in_pieces(pieces(request, reading.is_busy))
+    parser = _Form(request.headers, stream, max_files=max_files, max_fields=0)
     try:
         form = await parser.parse()
     except MultiPartException as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from service.errors import ServiceError
@@ -16,6 +16,7 @@ class Reading:
     bands: Sequence[str]  #: of the model
     max_instances: int
     fetch: Fetch  #: brings what the body names by URI
+    is_busy: Callable[[], bool]  #: whether patches of anybody are under way
 
     def refuse_over(self, tiles: int) -> None:
         """Raises ServiceError too_many_instances if there are more `tiles` than one request may have."""
