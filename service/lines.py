@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,25 +42,34 @@ class Lines:
 
     def __init__(self) -> None:
         self._lines: tuple[deque[Job], deque[Job]] = deque(), deque()
-        self._there_is_work = asyncio.Event()
-        self.patches = [0, 0]  #: that wait or are in an engine, by line
+        self._changed, self._is_closed = threading.Condition(), False  # guards both lines
+        self.patches = [0, 0]  #: that wait or are in an engine, by line; the event loop's, and no thread's
 
-    def put(self, job: Job, line: int) -> None:
-        """At the end of line 0 or 1. Counts until its result is there, or nobody wants it any more."""
-        self._lines[line].append(job)
-        self._count(line, len(job.images))
-        job.result.add_done_callback(lambda _: self._count(line, -len(job.images)))
-        self._there_is_work.set()
+    def put(self, first: Sequence[Job], more: Sequence[Job] = ()) -> None:
+        """A caller's jobs, at the ends of both lines. Each counts until its result is there, or nobody wants it."""
+        with self._changed:
+            for line, jobs in enumerate((first, more)):
+                self._lines[line].extend(jobs)
+                for job in jobs:
+                    self._count(line, len(job.images))
+                    job.result.add_done_callback(partial(self._count_off, line, len(job.images)))
+            self._changed.notify(len(first) + len(more))
 
     def _count(self, line: int, more: int) -> None:
         self.patches[line] += more
 
-    async def take(self, most: int) -> list[Job]:
-        """What goes next, together, as soon as anything waits: up to `most` patches, or one job that has more."""
-        while not (batch := self._next(most)):
-            self._there_is_work.clear()
-            await self._there_is_work.wait()
-        return batch
+    def _count_off(self, line: int, patches: int, _: object) -> None:
+        self._count(line, -patches)
+
+    def take(self, most: int) -> list[Job]:
+        """What goes next, together, as soon as anything waits: up to `most` patches, or one job that has more.
+
+        For threads, which wait in here. Empty once the lines are closed.
+        """
+        with self._changed:
+            while not (batch := self._next(most)) and not self._is_closed:
+                self._changed.wait()
+            return batch
 
     def _next(self, most: int) -> list[Job]:
         batch: list[Job] = []
@@ -72,9 +84,12 @@ class Lines:
                 taken[i] += len(job.images)
         return batch
 
-    def clear(self) -> None:
-        """Cancels what waits."""
-        for line in self._lines:
-            for job in line:
-                job.result.cancel()
-            line.clear()
+    def close(self) -> None:
+        """Cancels what waits, and sends the threads home."""
+        with self._changed:
+            self._is_closed = True
+            for line in self._lines:
+                for job in line:
+                    job.result.cancel()
+                line.clear()
+            self._changed.notify_all()
