@@ -37,6 +37,12 @@ class Kind:
         """From what a description or a listing says."""
         return str(said[f"{self.name}JobStatus"])
 
+    def instances(self, said: Any) -> int:
+        """On how many machines it runs, from what a description says."""
+        resources = said.get("ResourceConfig") or said.get("TransformResources")
+        resources = resources or said["ProcessingResources"]["ClusterConfig"]
+        return sum(group["InstanceCount"] for group in resources.get("InstanceGroups") or [resources])
+
 
 TRAINING, PROCESSING, TRANSFORM = Kind("Training"), Kind("Processing"), Kind("Transform")
 KINDS = (TRAINING, PROCESSING, TRANSFORM)

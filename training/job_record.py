@@ -37,13 +37,12 @@ class JobRecord:
     began: datetime = field(default_factory=lambda: datetime.now(UTC))
     _said: float = field(default_factory=time.monotonic)
 
-    def add(self, at: datetime, host: str, text: str) -> int:
-        """A line of the log. Returns how many hosts were heard so far."""
+    def add(self, at: datetime, host: str, text: str) -> None:
+        """A line of the log."""
         self.hosts.add(host)
         self.lines.append(f"{at.isoformat(timespec='milliseconds')} {host} {text}")
         if found := LOSS.search(text):
             self.loss.append((at, float(found[1])))
-        return len(self.hosts)
 
     def is_due(self) -> bool:
         """Whether it is time to say the figures."""

@@ -40,7 +40,8 @@ def follow(own: Any, kind: Any, job: str, folder: Path | None = None) -> int:
         for said, lines in following.until_ended(own, kind, job):
             record.began = min(record.began, said["CreationTime"])  # machines are measured before they log
             for line in lines:
-                print(f"{line.host} {line.text}" if record.add(line.at, line.host, line.text) > 1 else line.text)
+                record.add(line.at, line.host, line.text)
+                print(f"{line.host} {line.text}" if kind.instances(said) > 1 else line.text)
             if (now := said.get("SecondaryStatus", kind.status(said))) != status:
                 status = now
                 print(f"watch: {job} is {status}", file=sys.stderr)
