@@ -13,7 +13,7 @@ PIECE = b"x" * 2**18  # what asyncio receives at once
 
 
 async def pauses(size: int, is_busy: Callable[[], bool]) -> int:
-    """How often others had PAUSE_S while a body was read that was there at once."""
+    """How often others had half of PAUSE_S while a body was read that was there at once."""
     left = size
 
     async def receive() -> Message:
@@ -27,7 +27,7 @@ async def pauses(size: int, is_busy: Callable[[], bool]) -> int:
     async def pausing() -> None:
         nonlocal count
         while True:
-            await asyncio.sleep(PAUSE_S * 0.9)
+            await asyncio.sleep(PAUSE_S / 2)
             count += 1
 
     others = asyncio.create_task(pausing())
