@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from functools import partial
 from threading import Thread
 
 import numpy as np
@@ -13,9 +14,9 @@ from numpy.typing import NDArray
 
 from service.errors import ServiceError
 from service.imagery.pace import Pace
-from service.lines import PIECE, Job, Lines, shares
+from service.lines import PIECE, Batch, Job, Lines, shares
 from service.metrics import Metrics
-from service.model.engine import Engine, Output
+from service.model.engine import Engine, Engines, Output
 
 log = logging.getLogger("service")
 
@@ -24,21 +25,22 @@ class Batcher:
     """Runs patches through the engines, each in a thread of its own, in batches that form by themselves.
 
     A thread takes its next batch itself, and leaves the event loop to tell the callers of the last one: an engine that
-    waited for the loop in between idled a tenth of its time.
+    waited for the loop in between idled a tenth of its time. Fewer patches than engines, while nothing else runs, go
+    through the engine that has all processors, if there is one.
     """
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._lines = Lines()
-        self.pace = Pace()
+        self.pace = Pace()  #: of one of the engines
         self._engines: Sequence[Engine] = ()
         self._threads: list[Thread] = []
 
-    def start(self, engines: Sequence[Engine]) -> None:
+    def start(self, engines: Engines) -> None:
         """Begins to take work; needs a running event loop."""
-        self._engines = engines
-        loop = asyncio.get_running_loop()
-        self._threads = [Thread(target=self._work, args=(engine, loop), daemon=True) for engine in engines]
+        self._engines = engines.each
+        work = partial(self._work, together=engines.together, loop=asyncio.get_running_loop())
+        self._threads = [Thread(target=work, args=(engine,), daemon=True) for engine in engines.each]
         for thread in self._threads:
             thread.start()
 
@@ -89,32 +91,34 @@ class Batcher:
                 job.result.cancel()
         return outputs[0] if len(outputs) == 1 else await asyncio.to_thread(_joined, outputs)
 
-    def _work(self, engine: Engine, loop: asyncio.AbstractEventLoop) -> None:
+    def _work(self, engine: Engine, together: Engine | None, loop: asyncio.AbstractEventLoop) -> None:
         """A thread of its own."""
-        tray = _Tray()
-        while batch := self._lines.take(engine.largest_batch):
+        tray, threads = _Tray(), len(self._engines) if together else 0
+        while batch := self._lines.take(engine.largest_batch, threads):
+            busy = len(self._engines) if batch.is_alone else 1
             started = time.perf_counter()
             try:
-                output = _through(engine, tray, batch)
+                output = _through(together if together and batch.is_alone else engine, tray, batch)
             except Exception as error:  # whatever it is, callers are told and the next batch is tried
                 loop.call_soon_threadsafe(self._fail, batch, error)
             else:
-                loop.call_soon_threadsafe(self._answer, batch, output, time.perf_counter() - started)
+                loop.call_soon_threadsafe(self._answer, batch, output, busy * (time.perf_counter() - started))
+            if batch.is_alone:
+                self._lines.give_back()
 
-    def _fail(self, batch: list[Job], error: Exception) -> None:
+    def _fail(self, batch: Batch, error: Exception) -> None:
         self._metrics.engine_failures.inc()
-        for job in batch:
+        for job in batch.jobs:
             if not job.result.done():
                 job.result.set_exception(ServiceError("engine_failed", "The model failed on this batch; try again."))
                 job.result.exception()  # seen, even if the caller has left
-        log.error("a batch of %d patches failed", _patches(batch), exc_info=error)
+        log.error("a batch of %d patches failed", batch.patches, exc_info=error)
 
-    def _answer(self, batch: list[Job], output: Output, seconds: float) -> None:
-        count = _patches(batch)
-        self.pace.add(count, seconds)
-        self._metrics.batch_size.observe(count)
+    def _answer(self, batch: Batch, output: Output, seconds: float) -> None:
+        self.pace.add(batch.patches, seconds)
+        self._metrics.batch_size.observe(batch.patches)
         start = 0
-        for job in batch:
+        for job in batch.jobs:
             here = slice(start, start + len(job.images))
             start = here.stop
             if not job.result.done():
@@ -133,21 +137,16 @@ class _Tray:
     def __init__(self) -> None:
         self._images = np.empty((0, 0, 0, 0), np.uint8)
 
-    def of(self, batch: list[Job]) -> NDArray[np.uint8]:
+    def of(self, batch: Batch) -> NDArray[np.uint8]:
         """The batch's images together, until the next."""
-        count = _patches(batch)
-        if count > len(self._images):
-            self._images = np.empty((count, *batch[0].images.shape[1:]), np.uint8)
-        return np.concatenate([job.images for job in batch], out=self._images[:count])
+        if batch.patches > len(self._images):
+            self._images = np.empty((batch.patches, *batch.jobs[0].images.shape[1:]), np.uint8)
+        return np.concatenate([job.images for job in batch.jobs], out=self._images[: batch.patches])
 
 
-def _patches(batch: list[Job]) -> int:
-    return sum(len(job.images) for job in batch)
-
-
-def _through(engine: Engine, tray: _Tray, batch: list[Job]) -> Output:
+def _through(engine: Engine, tray: _Tray, batch: Batch) -> Output:
     """In the engine's thread: large batches take long to copy, too."""
-    output = engine.run(tray.of(batch), any(job.tokens for job in batch))
+    output = engine.run(tray.of(batch), any(job.tokens for job in batch.jobs))
     if not (np.isfinite(output.embeddings).all() and np.isfinite(output.logits).all()):
         raise FloatingPointError("the engine gave values that are not finite")
     return output

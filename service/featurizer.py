@@ -107,7 +107,7 @@ class Featurizer:
         """Loads, then tests itself now and then. Returns never; raises what cannot be mended."""
         loading = asyncio.to_thread(engines.choose, self.artifact, self._settings.threads, self._settings.engine)
         found, _ = await asyncio.gather(loading, self._pool.start())
-        self.engine_name = found[0].name if len(found) == 1 else f"{len(found)} × {found[0].name}"
+        self.engine_name = found.name
         log.info("engine %s", self.engine_name)
         self._engine.start(found)
         await self._test()

@@ -42,12 +42,24 @@ class Engine(Protocol):
         ...
 
 
-def choose(artifact: Artifact, threads: int, asked: Choice = "auto", *, apart: bool = False) -> list[Engine]:
-    """The engine for this machine, or the one that was asked for: torch for each GPU, else one for all processors.
+@dataclass(frozen=True)
+class Engines:
+    """All that run one model on a machine: the same numbers, whichever of them a patch goes through."""
 
-    With `apart` OpenVINO's threads have a batch each, for those who wait for no single one: the same numbers, and no
-    thread waits for another that something else on its processor holds up. Raises ArtifactError if the weights do not
-    fit it, EngineError if it cannot be had here.
+    each: tuple[Engine, ...]  #: at work at the same time, on processors of their own
+    together: Engine | None = None  #: on the processors of all: sooner for who is alone, but slower where many wait
+
+    @property
+    def name(self) -> str:
+        """For /model and the log."""
+        count = f"{len(self.each)} × " if len(self.each) > 1 else ""
+        return count + self.each[0].name
+
+
+def choose(artifact: Artifact, threads: int, asked: Choice = "auto") -> Engines:
+    """Engines for this machine, or those that were asked for: torch for each GPU, else OpenVINO for each processor.
+
+    Raises ArtifactError if the weights do not fit, EngineError if they cannot be had here.
     """
     chosen = best(artifact) if asked == "auto" else asked
     needed, _, precision = chosen.partition("-")
@@ -61,11 +73,10 @@ def choose(artifact: Artifact, threads: int, asked: Choice = "auto", *, apart: b
 
         bfloat16 = precision == "bf16" if precision else None
         devices = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else ["cpu"]
-        return [TorchEngine(artifact, threads, device, bfloat16=bfloat16) for device in devices]
+        return Engines(tuple(TorchEngine(artifact, threads, device, bfloat16=bfloat16) for device in devices))
     from service.model import openvino_engine
 
-    engine = openvino_engine.of_precision(artifact, threads, precision, apart=apart)
-    return [engine, *(engine.beside() for _ in range(threads - 1 if apart else 0))]
+    return openvino_engine.of_precision(artifact, threads, precision)
 
 
 def best(artifact: Artifact) -> Choice:

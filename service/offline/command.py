@@ -54,11 +54,11 @@ def embed(asked: Asked, settings: Settings) -> int:
         raise OfflineError(f"A stride of more than a patch leaves pixels out: name at most {patch_px}.")
     tiles = find(asked.tiles, artifact.manifest.input.bands)
     _refuse_layers(asked, tiles)
-    found = engines.choose(artifact, settings.threads, settings.engine, apart=True)
+    found = engines.choose(artifact, settings.threads, settings.engine)
     folder = asked.out.with_name(asked.out.name + ".parts")
     terms = {
         "model": artifact.sha256,
-        "engine": found[0].name,
+        "engine": found.each[0].name,
         "options": asked.options.model_dump(mode="json"),
         "limits": settings.max_pixels,
     }
@@ -100,7 +100,7 @@ def _refuse_layers(asked: Asked, tiles: Sequence[SourceTile]) -> None:
 
 
 async def _run(
-    tiles: Sequence[SourceTile], artifact: Artifact, found: Sequence[engines.Engine], options: Options,
+    tiles: Sequence[SourceTile], artifact: Artifact, found: engines.Engines, options: Options,
     settings: Settings, journal: Journal, downloads: Path,
 ) -> None:  # fmt: skip
     batcher = Batcher(Metrics())

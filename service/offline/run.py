@@ -31,6 +31,7 @@ from service.options import Options
 Ahead = Piece | tuple[SourceTile, ServiceError]  #: what is decoded, or why a tile is not
 
 IN_ENGINE = 2  # batches that each has at a time: while one is written, the next is at work
+WRITTEN = 16  # patches at least: to write fewer takes as long
 
 
 @dataclass
@@ -55,7 +56,7 @@ class Run:
         patch_px = artifact.manifest.input.patch_px
         self._share_of_ground = min(1.0, ((options.stride or patch_px) / patch_px) ** 2)  # that overlaps leave
         self._in_engine: deque[tuple[Batch, asyncio.Task[Output | None]]] = deque()
-        self._batch = Batch()
+        self._batch, self._full = Batch(), max(WRITTEN, engine.largest_batch)
 
     async def embed(self, tiles: Sequence[SourceTile]) -> None:
         """Every tile is in the journal then, finished or refused. Raises ServiceError engine_failed, PoolBroken."""
@@ -95,7 +96,7 @@ class Run:
                 self._batch.images.append(image)
                 self._batch.patches.append((piece, facts))
                 left -= 1
-            if len(self._batch.images) == self._engine.largest_batch:
+            if len(self._batch.images) == self._full:
                 await self._submit(keep=IN_ENGINE * self._engine.engines)
         self._batch.ends.append(piece)
         self._progress.advance(left * piece.patch_size)

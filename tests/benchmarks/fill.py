@@ -142,7 +142,7 @@ def main() -> None:
     starter = artifact.load(artifact.STARTER)
     told = [i for i, label in enumerate(starter.manifest.labels) if label.is_answered]
     size = starter.manifest.backbone.image_size
-    runner = engine.choose(starter, threads=2)[0]
+    runner = engine.choose(starter, threads=2).each[0]
 
     def answers(images: list[Pixels]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         outputs = [

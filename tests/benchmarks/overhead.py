@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.overhead [--rounds 5] [--seconds 10] [--clients 32]
 
-ViT-S/16 at 224 px with random weights and int8, the engine that the service chooses by itself, GeoTIFFs of
-120 × 120 px. The same engine runs bare, in this process, in batches of the size that is fastest; they take turns, and
+ViT-S/16 at 224 px with random weights and int8, the engines that the service chooses by itself, GeoTIFFs of
+120 × 120 px. The same engines run bare, in this process, in batches of the size that is fastest; they take turns, and
 the service is stopped meanwhile.
 
 The client that asks takes its time from the processors that serve. It is measured (CPU time of its process) and taken
@@ -27,7 +27,6 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
-from numpy.typing import NDArray
 
 from service.cpus import usable_cpus
 from service.imagery.patches import ReadOptions, TileFile
@@ -35,6 +34,7 @@ from service.imagery.reader import read_tile
 from service.imagery.resize import resize
 from service.model.artifact import Artifact
 from service.model.engine import Engine, choose
+from tests.benchmarks.bare import at_work
 from tests.benchmarks.figures import print_row, ratios, spread
 from tests.benchmarks.load import Request, milliseconds, turn
 from tests.benchmarks.peers.sides import ours
@@ -42,16 +42,7 @@ from tests.benchmarks.processes import resumed
 from tests.benchmarks.vit_small import resized, save_vit_small, tiles
 from tests.conftest import Service
 
-BATCHES = (1, 2, 4, 8, 16)
-
-
-def bare(engine: Engine, images: NDArray[np.uint8], seconds: float) -> tuple[float, float]:
-    """Images a second, and a second of CPU time."""
-    began, cpu, count = time.perf_counter(), time.process_time(), 0
-    while time.perf_counter() < began + seconds:
-        engine.run(images)
-        count += len(images)
-    return count / (time.perf_counter() - began), count / (time.process_time() - cpu)
+BATCHES = (1, 2, 4, 8)
 
 
 def alone(engine: Engine, artifact: Artifact, files: Iterator[bytes], seconds: float) -> float:
@@ -68,16 +59,16 @@ def alone(engine: Engine, artifact: Artifact, files: Iterator[bytes], seconds: f
 
 def measure(service: Service, artifact: Artifact, asked: argparse.Namespace) -> None:
     """Prints the rows."""
-    (engine,) = choose(artifact, usable_cpus())
+    engines = choose(artifact, usable_cpus())
+    engine = engines.together or engines.each[0]
     images = np.stack([resized(i) for i in range(max(BATCHES))])
     files = tiles()
     requests = [Request(tile, query="outputs=embedding,probabilities", is_last=False) for tile in files]
-    engine.run(images)
-    batch = max(BATCHES, key=lambda n: bare(engine, images[:n], 2)[0])
-    print(f"{engine.name}: fastest in batches of {batch}", flush=True)
+    batch = max(BATCHES, key=lambda n: at_work(engines, images[:n], 2)[0])
+    print(f"{engines.name}: fastest in batches of {batch}", flush=True)
     walls, shares, efforts, medians = [], [], [], []
     for number in range(asked.rounds):
-        of_bare, of_bare_cpu = bare(engine, images[:batch], asked.seconds)
+        of_bare, of_bare_cpu = at_work(engines, images[:batch], asked.seconds)
         here = alone(engine, artifact, itertools.cycle(files), asked.seconds / 2)
         with resumed(service.process.pid):
             many = asyncio.run(turn(service, itertools.cycle(requests), asked.clients, asked.seconds))

@@ -4,11 +4,11 @@
 
 A made-up scene in a temporary folder: three bands of 16 bits, fractal noise with the histogram of fields, tiled and
 compressed as usual; up to a side of 4000 it is a tile that is read whole. Prints images/s and km²/s of the command; the
-engine's own rate, measured in a process of its own before and after, all threads on one batch as in the service; how
-much longer the command took than its patches take that engine, by the clock and by the time of processors, which others
-on the machine do not change as much; and peak memory, of all processes together (proportional set size, looked at four
-times a second). With --kill the command is first killed (SIGKILL) when half is done: then the numbers are those of the
-other half.
+engine's own rate, measured in a process of its own before and after, each thread on batches of its own; how much longer
+the command took than its patches take that engine, by the clock and by the time of processors, which others on the
+machine do not change as much; and peak memory, of all processes together (proportional set size, looked at four times a
+second). With --kill the command is first killed (SIGKILL) when half is done: then the numbers are those of the other
+half.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from rasterio.windows import Window
 
 from service.cpus import usable_cpus
 from service.model import artifact, engine
+from tests.benchmarks.bare import at_work
 from tests.conftest import ROOT
 
 BLOCK = 512
@@ -74,15 +75,11 @@ def make_scene(file: Path, side: int) -> None:
 def bare_rate(seconds: float) -> tuple[float, float]:
     """Images a second, and processor seconds an image, of the engine alone in batches as the service makes them."""
     loaded = artifact.load(artifact.STARTER)
-    (running,) = engine.choose(loaded, usable_cpus())
+    engines = engine.choose(loaded, usable_cpus())
     side = loaded.manifest.backbone.image_size
-    images = np.random.default_rng(0).integers(0, 255, (16, side, side, 3), np.uint8)
-    running.run(images)
-    started, busy, count = time.perf_counter(), time.process_time(), 0
-    while time.perf_counter() - started < seconds:
-        running.run(images)
-        count += len(images)
-    return count / (time.perf_counter() - started), (time.process_time() - busy) / count
+    images = np.random.default_rng(0).integers(0, 255, (engines.each[0].largest_batch, side, side, 3), np.uint8)
+    rate, of_cpu = at_work(engines, images, seconds)
+    return rate, 1 / of_cpu
 
 
 def _bare_in_its_own_process(seconds: float) -> tuple[float, float]:

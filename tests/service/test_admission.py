@@ -12,6 +12,7 @@ from service.errors import ServiceError
 from service.imagery.decoding.pool import DecodePool
 from service.lines import FIRST
 from service.metrics import Metrics
+from service.model.engine import Engines
 from tests.imagery import RGB
 from tests.service.test_batching import BATCH, SCENE, Echo, image
 
@@ -26,7 +27,7 @@ class Foreseen:
         self.engine, self.pool = Batcher(Metrics()), DecodePool(RGB, 32, workers=1, timeout_s=10, memory_mb=600)
         self.echo = Echo()
         self.echo.free.clear()
-        self.engine.start([self.echo])
+        self.engine.start(Engines((self.echo,)))
         self.engine.pace.add(BATCH, BATCH * RUN_S)
         self.pool.pace.add(1, DECODE_S)
         self.admission = Admission(self.pool, self.engine, ALLOWED_S)

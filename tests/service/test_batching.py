@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -11,12 +13,13 @@ from numpy.typing import NDArray
 
 from service.batching import Batcher
 from service.errors import ServiceError
-from service.lines import FIRST
+from service.lines import FIRST, PIECE
 from service.metrics import Metrics
-from service.model.engine import Output
+from service.model.engine import Engines, Output
 
 BATCH = 16
 SCENE = 289
+SLOW_S = 0.2
 
 
 class Echo:
@@ -40,14 +43,24 @@ class Echo:
         return Output(values, values, images[:, :1, :1].astype(np.float32) if tokens else None)
 
 
+class Slow(Echo):
+    """An engine that takes as long for any batch."""
+
+    def run(self, images: NDArray[np.uint8], tokens: bool = False) -> Output:
+        time.sleep(SLOW_S)
+        return super().run(images, tokens)
+
+
 def image(value: int, count: int = 1) -> NDArray[np.uint8]:
     return np.full((count, 2, 2, 1), value, np.uint8)
 
 
 @asynccontextmanager
-async def started(*engines: Echo, metrics: Metrics | None = None) -> AsyncIterator[Batcher]:
+async def started(
+    *engines: Echo, together: Echo | None = None, metrics: Metrics | None = None
+) -> AsyncIterator[Batcher]:
     batcher = Batcher(metrics or Metrics())
-    batcher.start(engines)
+    batcher.start(Engines(engines, together))
     yield batcher
     await batcher.close()
 
@@ -137,9 +150,11 @@ def test_many_tiles_of_one_request_do_not_keep_another_waiting_either() -> None:
     asyncio.run(run())
 
 
-def test_nor_is_a_scene_kept_waiting_by_patches_without_end() -> None:
+@pytest.mark.parametrize("largest", [BATCH, PIECE])
+def test_nor_is_a_scene_kept_waiting_by_patches_without_end(largest: int) -> None:
     async def run() -> None:
         engine = Echo()
+        engine.largest_batch = largest
         async with held(engine) as batcher:
             scene = asyncio.create_task(batcher.run(image(1, FIRST + 5 * FIRST)))
             await asyncio.sleep(0)
@@ -147,7 +162,8 @@ def test_nor_is_a_scene_kept_waiting_by_patches_without_end() -> None:
             await asyncio.sleep(0)
             engine.free.set()
             await asyncio.gather(scene, *patches)
-        assert sum(1 in batch for batch in engine.batches[1:6]) == 5  # half of each belongs to it
+        soon = list(chain(*engine.batches))[1 : 1 + 5 * BATCH]
+        assert 2 * BATCH <= soon.count(1) <= 3 * BATCH  # half of it, and those with which it begins
         with_it = max(i for i, batch in enumerate(engine.batches) if 1 in batch)
         assert sum(batch.count(2) for batch in engine.batches[: with_it + 1]) < 60
 
@@ -171,6 +187,79 @@ def test_engines_share_one_queue() -> None:
             assert len((await scene).embeddings) == SCENE
 
     asyncio.run(run())
+
+
+def test_engines_that_are_free_share_what_waits() -> None:
+    async def run() -> None:
+        engines, busy = [Echo(), Echo()], Echo()
+        async with started(*engines, busy) as batcher:
+            for engine in (*engines, busy):
+                engine.free.clear()
+            first = [asyncio.create_task(batcher.run(image(0))) for _ in range(3)]
+            await until_held(*engines, busy)
+            waiting = [asyncio.create_task(batcher.run(image(1))) for _ in range(6)]
+            await asyncio.sleep(0)
+            for engine in engines:
+                engine.free.set()
+            await asyncio.gather(*waiting)
+            busy.free.set()
+            await asyncio.gather(*first)
+        assert busy.batches == [[0]]
+        assert sum(len(batch) for engine in engines for batch in engine.batches) == 8
+
+    asyncio.run(run())
+
+
+def test_a_patch_that_is_alone_has_all_processors_and_what_comes_meanwhile_waits() -> None:
+    async def run() -> None:
+        engines, together = [Echo(), Echo()], Echo()
+        for engine in (*engines, together):
+            engine.free.clear()
+        async with started(*engines, together=together) as batcher:
+            lone = asyncio.create_task(batcher.run(image(0)))
+            await until_held(together)
+            others = [asyncio.create_task(batcher.run(image(i))) for i in (1, 2, 3)]
+            await asyncio.sleep(0.05)
+            assert not any(engine.batches for engine in engines)
+            together.free.set()
+            await until_held(*engines)
+            for engine in engines:
+                engine.free.set()
+            await asyncio.gather(lone, *others)
+        assert together.batches == [[0]]
+        assert sorted(len(engine.batches[0]) for engine in engines) == [1, 2]
+
+    asyncio.run(run())
+
+
+def test_a_patch_that_comes_while_others_run_goes_to_an_engine_that_is_free() -> None:
+    async def run() -> None:
+        engines, together = [Echo(), Echo()], Echo()
+        async with started(*engines, together=together) as batcher:
+            for engine in engines:
+                engine.free.clear()
+            two = [asyncio.create_task(batcher.run(image(i))) for i in (1, 2)]
+            await until_held(*engines)
+            engines[0].free.set()
+            await asyncio.wait(two, return_when=asyncio.FIRST_COMPLETED)
+            await batcher.run(image(3))
+            engines[1].free.set()
+            await asyncio.gather(*two)
+        assert [3] in engines[0].batches
+        assert not together.batches
+
+    asyncio.run(run())
+
+
+def test_all_processors_for_a_while_count_as_the_time_of_all_engines() -> None:
+    async def seconds(count: int) -> float:
+        slow = Slow()
+        async with started(*(slow for _ in range(count)), together=slow) as batcher:
+            await batcher.run(image(1))
+            await asyncio.sleep(0)
+            return batcher.seconds(1)
+
+    assert asyncio.run(seconds(4)) == pytest.approx(SLOW_S, rel=0.5)
 
 
 def test_work_on_two_engines_takes_half_as_long() -> None:

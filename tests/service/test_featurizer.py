@@ -25,7 +25,7 @@ class Counted:
     largest_batch = 16
 
     def __init__(self, artifact: Artifact) -> None:
-        (self._engine,) = engines.choose(artifact, 1, "openvino-fp32")
+        (self._engine,) = engines.choose(artifact, 1, "openvino-fp32").each
         self.name, self.patches = self._engine.name, 0
 
     def run(self, images: NDArray[np.uint8], tokens: bool = False) -> Output:
@@ -49,7 +49,7 @@ async def embeddings(featurizer: Featurizer) -> NDArray[np.float32]:
 
 def test_all_devices_of_a_machine_work_on_a_scene(tiny_artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
     def by(*devices: Counted) -> Featurizer:
-        monkeypatch.setattr(engines, "choose", lambda *_: devices)
+        monkeypatch.setattr(engines, "choose", lambda *_: engines.Engines(devices))
         return Featurizer(tiny_artifact, Settings(decode_workers=1), Metrics())
 
     devices = Counted(tiny_artifact), Counted(tiny_artifact)

@@ -78,7 +78,9 @@ def test_each_gpu_has_an_engine(machine: pytest.MonkeyPatch, tiny_artifact: Arti
     machine.setattr(torch.cuda, "is_available", lambda: True)
     machine.setattr(torch.cuda, "device_count", lambda: 4)
     machine.setattr(torch_engine, "TorchEngine", lambda _artifact, threads, device, **_: (threads, device))
-    assert choose(tiny_artifact, 2) == [(2, f"cuda:{i}") for i in range(4)]
+    found = choose(tiny_artifact, 2)
+    assert list(found.each) == [(2, f"cuda:{i}") for i in range(4)]
+    assert found.together is None
 
 
 @pytest.mark.parametrize(
@@ -86,7 +88,7 @@ def test_each_gpu_has_an_engine(machine: pytest.MonkeyPatch, tiny_artifact: Arti
     [("torch", "torch"), ("torch-fp32", "float32"), ("torch-bf16", "bfloat16"), ("openvino-fp32", "cpu float32")],
 )
 def test_what_is_asked_for_is_taken(tiny_artifact: Artifact, asked: Choice, name: str) -> None:
-    (only,) = choose(tiny_artifact, 1, asked)
+    (only,) = choose(tiny_artifact, 1, asked).each
     assert name in only.name
 
 

@@ -100,13 +100,20 @@ def test_a_patch_gets_the_same_answer_whatever_stands_beside_it(tiny_artifact: A
 
 def test_engines_apart_give_the_numbers_of_one_for_all_threads(tiny_artifact: Artifact) -> None:
     images = patches(tiny_artifact, 16)
-    (one,) = choose(tiny_artifact, 2, "openvino-fp32")
-    apart = choose(tiny_artifact, 2, "openvino-fp32", apart=True)
-    assert [engine.name for engine in apart] == [one.name] * 2
+    found = choose(tiny_artifact, 2, "openvino-fp32")
+    one = found.together
+    assert one is not None
+    assert [engine.name for engine in found.each] == [one.name] * 2
     of_each = [images, images[::-1]]
     with ThreadPoolExecutor(2) as threads:
-        told = list(threads.map(lambda engine, its: engine.run(its).embeddings, apart, of_each))
+        told = list(threads.map(lambda engine, its: engine.run(its).embeddings, found.each, of_each))
     assert all(np.array_equal(found, one.run(its).embeddings) for found, its in zip(told, of_each, strict=True))
+
+
+def test_one_thread_has_one_engine(tiny_artifact: Artifact) -> None:
+    found = choose(tiny_artifact, 1, "openvino-fp32")
+    assert len(found.each) == 1
+    assert found.together is None
 
 
 def test_answers_are_not_overwritten_by_the_next(tiny_artifact: Artifact) -> None:
@@ -126,7 +133,7 @@ import sys, numpy as np
 from service.model import artifact, engine
 loaded = artifact.load(artifact.STARTER)
 size = loaded.manifest.backbone.image_size
-out = engine.choose(loaded, 1)[0].run(np.zeros((1, size, size, 3), np.uint8), tokens=True)
+out = engine.choose(loaded, 1).each[0].run(np.zeros((1, size, size, 3), np.uint8), tokens=True)
 assert np.isfinite(out.logits).all()
 print(*sorted({"torch", "timm", "openvino_telemetry"} & set(sys.modules)))
 """
