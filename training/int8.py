@@ -28,6 +28,7 @@ CALIBRATION, JUDGED, BATCH, SEED = 256, 2000, 8, 0
 MIGRATION = (
     0.7  # SmoothQuant's α: of 0, 0.5 and 0.7, what moved the starter's probabilities least (0.015, 0.012, 0.011)
 )
+LEAST = 1e-5  # magnitude of a channel that is always 0
 COSINE_MEAN, AVERAGE_PRECISION = 0.999, 0.002  # at least, and at most lost
 SPLIT = "test"
 
@@ -89,16 +90,37 @@ def _ranges(artifact: Artifact, store: Store, positions: NDArray[np.int64]) -> T
     for batch in _batches("ranges", artifact, store, positions):
         outputs = probe.infer([batch])
         found.append([outputs[i] for i in range(len(names))])
+    extremes = {
+        name: (np.min([lows for lows, _ in each], axis=0), np.max([highs for _, highs in each], axis=0))
+        for name, each in zip(names, zip(*found, strict=True), strict=True)
+    }
     ranges = {}
-    for name, each in zip(names, zip(*found, strict=True), strict=True):
-        low, high = np.min([lows for lows, _ in each], axis=0), np.max([highs for _, highs in each], axis=0)
-        weights = np.abs(artifact.backbone[f"{name}.weight"].astype(np.float32)).max(0)
-        inputs, weights = (np.maximum(value, 1e-5) for value in (np.maximum(-low, high), weights))
-        smoothing = inputs**MIGRATION / weights ** (1 - MIGRATION)
-        ranges[f"{name}.smoothing"] = smoothing.astype(np.float32)
-        limits = min((low / smoothing).min(), 0), max((high / smoothing).max(), 0)
-        ranges[f"{name}.range"] = np.asarray(limits, np.float32)
+    for name, (low, high) in extremes.items():
+        product, _, operand = name.rpartition(".")
+        if operand == "key":
+            continue  # with its queries
+        if operand == "query":
+            smoothing, limits = _of_scores(_largest(low, high), _largest(*extremes[f"{product}.key"]))
+        else:
+            product, weights = name, np.abs(artifact.backbone[f"{name}.weight"].astype(np.float32)).max(0)
+            smoothing = _largest(low, high) ** MIGRATION / np.maximum(weights, LEAST) ** (1 - MIGRATION)
+            limits = min((low / smoothing).min(), 0), max((high / smoothing).max(), 0)
+        ranges[f"{product}.smoothing"] = smoothing.astype(np.float32)
+        ranges[f"{product}.range"] = np.asarray(limits, np.float32)
     return ranges
+
+
+def _largest(low: NDArray[np.float32], high: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Magnitude of each channel."""
+    return np.maximum(np.maximum(-low, high), LEAST)
+
+
+def _of_scores(
+    queries: NDArray[np.float32], keys: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], tuple[float, float]]:
+    """Smoothing after which queries and keys are as large as each other in each channel, and the range of both."""
+    both = float(np.sqrt(queries * keys).max())
+    return np.sqrt(queries / keys), (-both * 128 / 127, both)
 
 
 def _answers(

@@ -63,7 +63,8 @@ class Artifact:
     def ranges(self) -> Tensors | None:
         """What makes matrix products int8, by their names; None if none may be.
 
-        `….smoothing` [features] divides the input and multiplies the weights, `….range` [2] is then the input's.
+        `….smoothing` [features] divides the input and multiplies the weights, `….range` [2] is then the input's. In
+        `blocks.….attn.scores` it divides scaled queries and multiplies keys, and the range is that of both.
         """
         return _tensors(self._contents[INT8], INT8) if self.manifest.engines else None
 
@@ -148,7 +149,8 @@ def _check_ranges(artifact: Artifact) -> None:
     ranges = artifact.ranges or {}
     for product in sorted({name.rpartition(".")[0] for name in ranges}):
         limits, smoothing = (ranges.get(f"{product}.{kind}", np.empty(0)) for kind in ("range", "smoothing"))
-        weight = artifact.backbone.get(f"{product}.weight", np.empty(()))
+        weights = f"{product.removesuffix('scores')}qkv" if product.endswith(".attn.scores") else product
+        weight = artifact.backbone.get(f"{weights}.weight", np.empty(()))
         fits = limits.shape == (2,) and limits[0] < limits[1] and smoothing.shape == weight.shape[1:2]
         if not (fits and np.isfinite(limits).all() and (smoothing > 0).all() and np.isfinite(smoothing).all()):
             raise ArtifactError(f"{artifact.path}: {INT8}: {product} has no range and smoothing that fit it")

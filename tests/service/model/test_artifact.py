@@ -139,10 +139,12 @@ def test_weights_that_do_not_fit_the_backbone_are_refused_by_name(
 
 
 def ranges() -> dict[str, NDArray[np.float32]]:
-    """Of one matrix product."""
+    """Of two matrix products."""
     return {
         "blocks.0.mlp.fc1.range": np.array([-1, 2], np.float32),
         "blocks.0.mlp.fc1.smoothing": np.ones(192, np.float32),
+        "blocks.0.attn.scores.range": np.array([-1, 1], np.float32),
+        "blocks.0.attn.scores.smoothing": np.ones(192, np.float32),
     }
 
 
@@ -172,6 +174,9 @@ def test_ranges_of_int8_are_loaded_where_there_are_some(tiny_artifact: Artifact,
         lambda r: r.update({"blocks.0.mlp.fc1.smoothing": np.ones(191, np.float32)}),
         lambda r: r.pop("blocks.0.mlp.fc1.smoothing"),
         lambda r: r.update({"blocks.0.mlp.fc3.range": r.pop("blocks.0.mlp.fc1.range")}),
+        lambda r: r.update({"blocks.0.attn.scores.smoothing": np.ones(64, np.float32)}),
+        lambda r: r.pop("blocks.0.attn.scores.range"),
+        lambda r: r.update({"blocks.12.attn.scores.range": r.pop("blocks.0.attn.scores.range")}),
     ],
 )
 def test_ranges_that_do_not_fit_are_refused_by_name(
@@ -179,7 +184,7 @@ def test_ranges_that_do_not_fit_are_refused_by_name(
 ) -> None:
     spoilt = ranges()
     change(spoilt)
-    with pytest.raises(ArtifactError, match=rf"{INT8}: blocks\.0\.mlp\.fc\d has no range and smoothing that fit it"):
+    with pytest.raises(ArtifactError, match=rf"{INT8}: blocks\.\d+\.\w+\.\w+ has no range and smoothing that fit it"):
         save_with_ranges(tiny_artifact, tmp_path / "with", spoilt)
 
 

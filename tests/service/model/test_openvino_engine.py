@@ -79,17 +79,38 @@ def test_in_bfloat16_it_stays_close() -> None:
     assert not np.array_equal(close.embeddings, exact.embeddings)  # it is another engine
 
 
-def test_in_int8_it_stays_close_with_ranges_that_fit(tiny_artifact: Artifact) -> None:
-    images, (_, names) = patches(tiny_artifact), probed_graph(tiny_artifact)
-    assert len(names) == 12 * 4
-    ranges = {f"{name}.range": np.array([-6, 6], np.float32) for name in names}
-    for name in names:
-        features = tiny_artifact.backbone[f"{name}.weight"].shape[1]
+def ranges_that_fit(artifact: Artifact) -> dict[str, NDArray[np.float32]]:
+    """Of all products of a model whose layer norms are as they began."""
+    _, inputs = probed_graph(artifact)
+    products = {name.removesuffix(".query").removesuffix(".key") for name in inputs}
+    assert (len(inputs), len(products)) == (12 * 6, 12 * 5)  # qkv, queries and keys, proj, fc1, fc2
+    ranges = {f"{name}.range": np.array([-1, 1], np.float32) * (2 if "scores" in name else 6) for name in products}
+    for name in products:
+        features = artifact.backbone[f"{name}.weight"].shape[1] if "scores" not in name else 192
         ranges[f"{name}.smoothing"] = np.linspace(0.9, 1.1, features, dtype=np.float32)
-    exact, close = (OpenVinoEngine(tiny_artifact, 1, ranges=given) for given in (None, ranges))
-    assert close.name.endswith("int8 and float32")
-    told = [engine.run(images).embeddings for engine in (exact, close)]
-    assert 0.99 <= least_cosine(*told) < 0.9999999  # close, and another engine
+    return ranges
+
+
+def test_in_int8_it_stays_close_with_ranges_that_fit(tiny_artifact: Artifact) -> None:
+    images, ranges = patches(tiny_artifact), ranges_that_fit(tiny_artifact)
+    older = {name: values for name, values in ranges.items() if "scores" not in name}
+    engines = [OpenVinoEngine(tiny_artifact, 1, ranges=given) for given in (None, ranges, older)]
+    assert [engine.name.endswith("int8 and float32") for engine in engines] == [False, True, True]
+    exact, close, without_scores = (engine.run(images).embeddings for engine in engines)
+    assert 0.99 <= least_cosine(exact, close) < 0.9999999  # close, and another engine
+    assert 0.99 <= least_cosine(exact, without_scores) < 0.9999999
+    assert not np.array_equal(close, without_scores)
+
+
+def test_scores_are_int8_only_as_far_as_their_range_goes(tiny_artifact: Artifact) -> None:
+    ranges = {name: values for name, values in ranges_that_fit(tiny_artifact).items() if "scores" in name}
+    images = patches(tiny_artifact)
+    exact, narrow = (
+        OpenVinoEngine(tiny_artifact, 1, ranges=given).run(images).embeddings
+        for given in (None, ranges | {name: values / 60 for name, values in ranges.items() if "range" in name})
+    )
+    wide = OpenVinoEngine(tiny_artifact, 1, ranges=ranges).run(images).embeddings
+    assert least_cosine(exact, narrow) < least_cosine(exact, wide)
 
 
 def test_a_patch_gets_the_same_answer_whatever_stands_beside_it(tiny_artifact: Artifact) -> None:
