@@ -94,7 +94,7 @@ def survey(
     cells = np.array([*windows, _middle(width, height)], np.float64)
     rings = _rings(crs, transform, cells)
     globe = on_the_globe(rings)
-    return _pixel_m(globe[-1]), _footprints(cells[:-1], rings[:-1], globe[:-1])
+    return _pixel_m(globe[-1, ::STEPS]), _footprints(cells[:-1], rings[:-1], globe[:-1])
 
 
 def pixel_size_m(crs: CRS | None, transform: Affine, width: int, height: int) -> float:
@@ -105,7 +105,7 @@ def pixel_size_m(crs: CRS | None, transform: Affine, width: int, height: int) ->
     """
     if crs is None or not is_referenced(crs, transform):
         return math.nan
-    (ring,) = _rings(crs, transform, np.array([_middle(width, height)], np.float64))
+    (ring,) = _rings(crs, transform, np.array([_middle(width, height)], np.float64), CORNERS)
     return _pixel_m(on_the_globe(ring))
 
 
@@ -114,8 +114,8 @@ def _middle(width: int, height: int) -> Window:
 
 
 def _pixel_m(globe: NDArray[np.float64]) -> float:
-    """The root of the area of the pixel that a ring goes round."""
-    corner, below, right = globe[0], globe[STEPS], globe[3 * STEPS]
+    """The root of the area of the pixel with these corners, as in CORNERS."""
+    corner, below, _, right, _ = globe
     across, down = right - corner, below - corner
     area = (across @ across) * (down @ down) - (across @ down) ** 2  # squared: Lagrange's identity
     return math.sqrt(math.sqrt(max(area, 0.0)))  # in this order NaN stays
@@ -132,12 +132,14 @@ def _footprints(
     return [next(found) if is_one else None for is_one in is_on_earth]
 
 
-def _rings(crs: CRS, transform: Affine, cells: NDArray[np.float64]) -> NDArray[np.float64]:
+def _rings(
+    crs: CRS, transform: Affine, cells: NDArray[np.float64], ring: NDArray[np.float64] = RING
+) -> NDArray[np.float64]:
     """N × points × 2 of longitude and latitude in degrees for N windows.
 
     NaN for all points of which one has no place on Earth.
     """
-    pixels = cells[:, None, :2] + RING * cells[:, None, 2:]
+    pixels = cells[:, None, :2] + ring * cells[:, None, 2:]
     column, row = pixels[..., 0], pixels[..., 1]
     x = column * transform.a + row * transform.b + transform.c
     y = column * transform.d + row * transform.e + transform.f
@@ -150,7 +152,7 @@ def _rings(crs: CRS, transform: Affine, cells: NDArray[np.float64]) -> NDArray[n
         there = reproject(crs, WGS84, x[is_near].ravel().tolist(), y[is_near].ravel().tolist())
     except (RasterioError, CPLE_BaseError):
         if len(cells) > 1:  # one of them spoils it for all
-            return np.concatenate([_rings(crs, transform, one[None]) for one in cells])
+            return np.concatenate([_rings(crs, transform, one[None], ring) for one in cells])
         return places
     places[is_near] = np.transpose(there).reshape(-1, *places.shape[1:])
     is_on_earth = (abs(places) <= FARTHEST).all(axis=(1, 2))
