@@ -88,7 +88,7 @@ class _Graph:
         position = self._weights["pos_embed"].astype(np.float32)
         values, matrix = ops.convert(pixels, "f32"), _constant(of_bytes)
         if self._ranges:
-            values, matrix = _quantised(values, (0, INT8_LEVELS - 1)), _small(of_bytes)  # as they are
+            values, matrix = quantised(values, (0, INT8_LEVELS - 1)), small_matrix(of_bytes)  # as they are
         patches = ops.matmul(values, matrix, False, True) + _constant(shift + position[:, 1:])
 
         count = ops.gather(ops.shape_of(images), _integers(0), _integers(0))
@@ -111,7 +111,7 @@ class _Graph:
         value = self._linear(asked, f"{name}.qkv", slice(2 * self._dim, None))
         self.inputs |= {f"{name}.scores.query": query, f"{name}.scores.key": key}
         if (limits := self._ranges.get(f"{name}.scores.range")) is not None:
-            query, key = _quantised(query, limits), _quantised(key, limits)
+            query, key = quantised(query, limits), quantised(key, limits)
         # Not as scaled_dot_product_attention, whose keys and answers are then turned by passes of their own: 1.02 times
         # as many images/s.
         weights = ops.softmax(ops.matmul(self._split(query), self._split(key), False, True), -1)
@@ -137,17 +137,18 @@ class _Graph:
             return ops.matmul(x, _constant(weight), False, True) + bias
         smoothing = self._ranges[f"{name}.smoothing"]
         return (
-            ops.matmul(_quantised(x * _constant(1 / smoothing), limits), _small(weight * smoothing), False, True) + bias
+            ops.matmul(quantised(x * _constant(1 / smoothing), limits), small_matrix(weight * smoothing), False, True)
+            + bias
         )
 
 
-def _quantised(x: Node, limits: Sequence[float] | NDArray[np.float32]) -> Node:
+def quantised(x: Node, limits: Sequence[float] | NDArray[np.float32]) -> Node:
     """Values of INT8_LEVELS steps between the limits."""
     low, high = map(_constant, limits)
     return ops.fake_quantize(x, low, high, low, high, INT8_LEVELS)
 
 
-def _small(weight: NDArray[np.floating]) -> Node:
+def small_matrix(weight: NDArray[np.floating]) -> Node:
     """A matrix of int8, each row with a scale of its own."""
     scale = np.maximum(np.abs(weight).max(1, keepdims=True) / 127, 1e-12)
     return ops.convert(ops.constant(np.rint(weight / scale).astype(np.int8)), "f32") * _constant(scale)

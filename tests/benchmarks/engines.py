@@ -4,7 +4,9 @@
 
 ViT-S/16 at 224 px with random weights, the same for all. All take turns in each round. Prints the median of images/s,
 and of the ratios to timm's model as it comes (float32), with the lowest and highest round, and the cosine of what was
-answered with what that one answers; then what the gate of `package` measured of int8, here and for the starter.
+answered with what that one answers; what share of the products a second that the processor does of one large matrix our
+engines do (`tests/benchmarks/peak.py`, measured in the same rounds), and the images/s and the ratio that all of them
+would be; then what the gate of `package` measured of int8, here and for the starter.
 ONNX Runtime takes part if it, onnx and onnxscript are installed; torch.compile, which takes minutes to compile, if
 asked for.
 """
@@ -16,6 +18,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -28,14 +31,17 @@ from numpy.typing import NDArray
 from service.cpus import usable_cpus
 from service.imagery.resize import normalise
 from service.model.artifact import STARTER, Artifact, load
-from service.model.openvino_engine import OpenVinoEngine, has_bfloat16
+from service.model.engine import Choice, Engines, choose
+from service.model.openvino_engine import has_bfloat16
 from tests.benchmarks.figures import print_row, ratios, spread
+from tests.benchmarks.peak import of_processor, products_of
 from tests.benchmarks.vit_small import resized, save_vit_small
 from tests.conftest import SMALL
 from training.card import closeness
 
 Runs = Callable[[NDArray[np.uint8]], Any]
-PEER, BFLOAT16, INT8 = "timm, float32", "ours, bfloat16", "ours, int8"
+PEER, EXACT, BFLOAT16, INT8 = "timm, float32", "ours, float32", "ours, bfloat16", "ours, int8"
+PRECISIONS = {EXACT: "f32", BFLOAT16: "bf16", INT8: "int8"}
 ONNX = ("onnxruntime", "onnx", "onnxscript")
 
 
@@ -81,15 +87,26 @@ def of_onnx(artifact: Artifact, folder: Path, threads: int) -> dict[str, Runs]:
 
 
 def ours(artifact: Artifact, threads: int) -> dict[str, Runs]:
-    """The service's engine, in each precision that this processor has."""
-    exact = OpenVinoEngine(artifact, threads)
-    engines: dict[str, Runs] = {"ours, float32": lambda images: exact.run(images).embeddings}
+    """The service's engines, in each precision that this processor has."""
+    choices: dict[str, Choice] = {EXACT: "openvino-fp32"}
     if has_bfloat16():
-        rounded = OpenVinoEngine(artifact, threads, bfloat16=True)
-        engines[BFLOAT16] = lambda images: rounded.run(images).embeddings
-        engines[f"{BFLOAT16}, with token embeddings"] = lambda images: rounded.run(images, tokens=True).embeddings
-    small = OpenVinoEngine(artifact, threads, bfloat16=has_bfloat16(), ranges=artifact.ranges)
-    return engines | {INT8: lambda images: small.run(images).embeddings}
+        choices[BFLOAT16] = "openvino-bf16"
+    choices[INT8] = "openvino-int8"
+    return {name: at_once(choose(artifact, threads, choice)) for name, choice in choices.items()}
+
+
+def at_once(engines: Engines) -> Runs:
+    """A batch as the service runs it: shared, or through the engine for all where it has fewer patches than engines."""
+    pool = ThreadPoolExecutor(len(engines.each))
+
+    def run(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        if engines.together and len(images) < len(engines.each):
+            return engines.together.run(images).embeddings
+        parts = np.array_split(images, len(engines.each))
+        outputs = pool.map(lambda engine, part: engine.run(part).embeddings, engines.each, parts)
+        return np.concatenate(list(outputs))
+
+    return run
 
 
 def main() -> None:
@@ -115,23 +132,27 @@ def main() -> None:
         else:
             engines |= of_onnx(artifact, folder, asked.threads)
         engines |= ours(artifact, asked.threads)
+        peaks = {name: of_processor(PRECISIONS[name], asked.threads) for name in PRECISIONS if name in engines}
         for batch in asked.batches:
-            measure(engines, batch, asked.rounds)
+            measure(engines, peaks, batch, asked.rounds)
         for title, some in (("this model", artifact), ("the starter", load(STARTER))):
             for entry in some.manifest.engines:
                 print(f"int8 of {title}: {closeness(entry)}")
 
 
-def measure(engines: dict[str, Runs], batch: int, rounds: int) -> None:
+def measure(engines: dict[str, Runs], peaks: dict[str, Callable[[], float]], batch: int, rounds: int) -> None:
     """Prints a line for each engine, and rows for ours."""
     images = np.stack([resized(i) for i in range(batch)])
     seconds: dict[str, list[float]] = {name: [] for name in engines}
     answers = {name: run(images) for name, run in engines.items()}
+    best_s: dict[str, list[float]] = {name: [] for name in peaks}  # of this batch, if all were products
     for _ in range(rounds):
         for name, run in engines.items():
             started = time.perf_counter()
             run(images)
             seconds[name].append(time.perf_counter() - started)
+            if name in peaks:
+                best_s[name].append(batch * products_of(SMALL) / peaks[name]())
     print(
         f"batch {batch}: median images/s; ratio to {PEER}, median (lowest–highest) of {rounds} rounds; cosine with it"
     )
@@ -140,6 +161,11 @@ def measure(engines: dict[str, Runs], batch: int, rounds: int) -> None:
         rate = batch / statistics.median(took)
         print(f"  {name:40}{rate:8.1f}   {spread(ratios(seconds[PEER], took)):22}{cosine:.5f}", flush=True)
     rates = {name: batch / statistics.median(took) for name, took in seconds.items()}
+    for name, took in best_s.items():
+        print(
+            f"  {name}: {spread(ratios(took, seconds[name]))} of what the processor does of one large matrix, which "
+            f"would be {batch / statistics.median(took):.1f} images/s, {spread(ratios(seconds[PEER], took))} × {PEER}"
+        )
     best = max((name for name in engines if not name.startswith("ours")), key=lambda name: rates[name])
     for name, peer in ((BFLOAT16, PEER), (INT8, PEER), (INT8, best)):
         if name in engines:
@@ -148,6 +174,14 @@ def measure(engines: dict[str, Runs], batch: int, rounds: int) -> None:
                 f"{rates[name]:.1f} images/s, {name.removeprefix('ours, ')}, batch {batch}",
                 f"{peer}, {rates[peer]:.1f}",
                 spread(ratios(seconds[peer], seconds[name])),
+            )
+    for name in (BFLOAT16, INT8):
+        if name in peaks and batch > 1:
+            print_row(
+                "engines",
+                f"{rates[name]:.1f} images/s, {name.removeprefix('ours, ')}, batch {batch}",
+                f"the processor, were all of it one large matrix, {batch / statistics.median(best_s[name]):.1f}",
+                spread(ratios(best_s[name], seconds[name])),
             )
 
 
