@@ -25,8 +25,8 @@ class Batcher:
     """Runs patches through the engines, each in a thread of its own, in batches that form by themselves.
 
     A thread takes its next batch itself, and leaves the event loop to tell the callers of the last one: an engine that
-    waited for the loop in between idled a tenth of its time. Fewer patches than engines, while nothing else runs, go
-    through the engine that has all processors, if there is one.
+    waited for the loop in between idled a tenth of its time. Fewer pieces than engines, while nothing else runs, go
+    together through the engine that has all processors, if there is one.
     """
 
     def __init__(self, metrics: Metrics) -> None:
@@ -79,8 +79,7 @@ class Batcher:
         """
         in_first, _ = shares(len(images), before)
         lines = [
-            [Job(images[at : min(at + PIECE, end)], tokens) for at in range(start, end, PIECE)]
-            for start, end in ((0, in_first), (in_first, len(images)))
+            [Job(piece, tokens) for piece in _pieces(images[part])] for part in (slice(in_first), slice(in_first, None))
         ]
         self._lines.put(*lines)
         jobs = [*lines[0], *lines[1]]
@@ -99,12 +98,12 @@ class Batcher:
             started = time.perf_counter()
             try:
                 output = _through(together if together and batch.is_alone else engine, tray, batch)
+                loop.call_soon_threadsafe(self._answer, batch, output, busy * (time.perf_counter() - started))
             except Exception as error:  # whatever it is, callers are told and the next batch is tried
                 loop.call_soon_threadsafe(self._fail, batch, error)
-            else:
-                loop.call_soon_threadsafe(self._answer, batch, output, busy * (time.perf_counter() - started))
-            if batch.is_alone:
-                self._lines.give_back()
+            finally:
+                if batch.is_alone:
+                    self._lines.give_back()
 
     def _fail(self, batch: Batch, error: Exception) -> None:
         self._metrics.engine_failures.inc()
@@ -142,6 +141,11 @@ class _Tray:
         if batch.patches > len(self._images):
             self._images = np.empty((batch.patches, *batch.jobs[0].images.shape[1:]), np.uint8)
         return np.concatenate([job.images for job in batch.jobs], out=self._images[: batch.patches])
+
+
+def _pieces(images: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    """As few as can be, and of about one size, so that engines that share them end together."""
+    return np.array_split(images, -(-len(images) // PIECE)) if len(images) else []
 
 
 def _through(engine: Engine, tray: _Tray, batch: Batch) -> Output:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from service.model.engine import Output
 
 FIRST = 8  # patches of a request that wait among those of small ones: a batch each on two cores
-PIECE = 4  # patches that stay together: of larger pieces fewer fit into a batch beside single patches
+PIECE = 4  # patches that stay together, at most: what a processor takes at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +68,8 @@ class Lines:
                 for job in jobs:
                     self._count(line, len(job.images))
                     job.result.add_done_callback(partial(self._count_off, line, len(job.images)))
+            if self._is_closed:
+                self._cancel()
             self._changed.notify(len(first) + len(more))
 
     def _count(self, line: int, more: int) -> None:
@@ -114,20 +116,24 @@ class Lines:
                 if line and (not jobs or is_alone or patches + len(line[0].images) <= most)
             ]
         ):  # fmt: skip
-            i = min(fitting, key=self._served.__getitem__)
+            i, do_both_wait = min(fitting, key=self._served.__getitem__), all(self._lines)
             job = self._lines[i].popleft()
             if not job.result.done():  # its caller is still there
                 jobs.append(job)
                 patches += len(job.images)
-                self._served[i] += len(job.images)
+                if do_both_wait:  # what nobody else wanted is owed to nobody
+                    self._served[i] += len(job.images)
         return Batch(jobs, is_alone) if jobs else None
 
     def close(self) -> None:
         """Cancels what waits, and sends the threads home."""
         with self._changed:
             self._is_closed = True
-            for line in self._lines:
-                for job in line:
-                    job.result.cancel()
-                line.clear()
+            self._cancel()
             self._changed.notify_all()
+
+    def _cancel(self) -> None:
+        for line in self._lines:
+            for job in line:
+                job.result.cancel()
+            line.clear()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import copy
 from pathlib import Path
+from threading import Lock
 from typing import Any, Self
 
 import numpy as np
@@ -28,11 +30,11 @@ class OpenVinoEngine:
     ) -> None:  # fmt: skip
         """With `ranges`, the blocks' matrix products are int8, and what is between them float32 or bfloat16.
 
-        With `apart` this is the first of as many engines as `threads`, with one of them (`beside` makes the others).
+        With `apart` it has one of the threads, and `beside` makes those that have the others.
         Raises ArtifactError for a backbone that is no plain vision transformer, or that does not fit its name.
         """
-        self._artifact, self._ranges = artifact, ranges
-        self._settings = {
+        self._artifact = artifact
+        settings = {
             **({"NUM_STREAMS": threads} if apart else {"PERFORMANCE_HINT": "LATENCY"}),
             "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32",
             "INFERENCE_NUM_THREADS": threads,
@@ -42,13 +44,16 @@ class OpenVinoEngine:
         version = openvino.get_version().partition("-")[0]
         self.name = f"openvino {version} cpu {kind if ranges is None else f'int8 and {kind}'}"
         self._weight, self._bias = (artifact.head[part].astype(np.float32) for part in ("weight", "bias"))
-        self._plain = self._compiled(tokens=False)
+        self._compiled = _Compiled(artifact, ranges, settings)
+        self._plain: Any = self._compiled.plain.create_infer_request()
         self._with_tokens: Any = None
+        side, bands = artifact.manifest.backbone.image_size, len(artifact.manifest.input.bands)
+        self._plain.infer([np.zeros((1, side, side, bands), np.uint8)])  # what is left to compile takes 40 ms
 
     def run(self, images: NDArray[np.uint8], tokens: bool = False) -> Output:
         """See `Engine.run`. The first run with tokens compiles a graph of its own for them."""
         if tokens and self._with_tokens is None:
-            self._with_tokens = self._compiled(tokens=True)
+            self._with_tokens = self._compiled.with_tokens.create_infer_request()
         found = (self._with_tokens if tokens else self._plain).infer([images])
         spec = self._artifact.manifest.backbone
         return Output(
@@ -57,18 +62,39 @@ class OpenVinoEngine:
             tokens=found[1].reshape(-1, spec.grid, spec.grid, spec.dim) if tokens else None,
         )
 
-    def beside(self) -> Self:
-        """Another one at work at the same time, with the same weights, where threads are apart."""
+    def beside(self) -> list[Self]:
+        """This one and others that work at the same time, with the same weights: as many as OpenVINO has threads for.
+
+        Where processors are two halves of a core, it may leave one half alone.
+        """
+        count = int(self._compiled.plain.get_property("NUM_STREAMS"))
+        return [self, *(self._copy() for _ in range(count - 1))]
+
+    def _copy(self) -> Self:
         other = copy(self)
-        other._plain, other._with_tokens = self._plain.get_compiled_model().create_infer_request(), None
+        other._plain, other._with_tokens = self._compiled.plain.create_infer_request(), None
         return other
 
-    def _compiled(self, tokens: bool) -> Any:
+
+class _Compiled:
+    """An artifact's graphs, whose weights and threads all engines beside each other share."""
+
+    def __init__(self, artifact: Artifact, ranges: Tensors | None, settings: Mapping[str, Any]) -> None:
+        self._artifact, self._ranges, self._settings = artifact, ranges, settings
+        self._lock, self._with_tokens = Lock(), None
+        self.plain = self._compile(tokens=False)
+
+    @property
+    def with_tokens(self) -> Any:
+        """Compiled when it is first asked for, once."""
+        with self._lock:
+            if self._with_tokens is None:
+                self._with_tokens = self._compile(tokens=True)
+            return self._with_tokens
+
+    def _compile(self, tokens: bool) -> Any:
         model = graph(self._artifact, tokens, self._ranges)
-        request = openvino.Core().compile_model(model, "CPU", self._settings).create_infer_request()
-        side, bands = self._artifact.manifest.backbone.image_size, len(self._artifact.manifest.input.bands)
-        request.infer([np.zeros((1, side, side, bands), np.uint8)])  # the first takes three times as long
-        return request
+        return openvino.Core().compile_model(model, "CPU", self._settings)
 
 
 def of_precision(artifact: Artifact, threads: int, precision: str) -> Engines:
@@ -87,8 +113,8 @@ def of_precision(artifact: Artifact, threads: int, precision: str) -> Engines:
     together = OpenVinoEngine(artifact, threads, bfloat16=bfloat16, ranges=ranges)
     if threads == 1:
         return Engines((together,))
-    first = OpenVinoEngine(artifact, threads, bfloat16=bfloat16, ranges=ranges, apart=True)
-    return Engines((first, *(first.beside() for _ in range(threads - 1))), together)
+    each = OpenVinoEngine(artifact, threads, bfloat16=bfloat16, ranges=ranges, apart=True).beside()
+    return Engines(tuple(each), together) if len(each) > 1 else Engines((together,))
 
 
 def has_bfloat16() -> bool:

@@ -30,8 +30,8 @@ from service.options import Options
 
 Ahead = Piece | tuple[SourceTile, ServiceError]  #: what is decoded, or why a tile is not
 
-IN_ENGINE = 2  # batches that each has at a time: while one is written, the next is at work
-WRITTEN = 16  # patches at least: to write fewer takes as long
+IN_ENGINE = 2  # batches for each at a time: while one is written, the next is at work
+WRITTEN = 16  # patches of a batch, at least, though an engine may take fewer: to write fewer takes as long
 
 
 @dataclass

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from service.batching import Batcher
 from service.errors import ServiceError
-from service.lines import FIRST, PIECE
+from service.lines import FIRST, PIECE, Job, Lines
 from service.metrics import Metrics
 from service.model.engine import Engines, Output
 
@@ -61,6 +61,8 @@ async def started(
 ) -> AsyncIterator[Batcher]:
     batcher = Batcher(metrics or Metrics())
     batcher.start(Engines(engines, together))
+    while batcher._lines._free < len(engines):  # threads that are not there yet share nothing
+        await asyncio.sleep(0.001)
     yield batcher
     await batcher.close()
 
@@ -191,21 +193,73 @@ def test_engines_share_one_queue() -> None:
 
 def test_engines_that_are_free_share_what_waits() -> None:
     async def run() -> None:
-        engines, busy = [Echo(), Echo()], Echo()
-        async with started(*engines, busy) as batcher:
-            for engine in (*engines, busy):
-                engine.free.clear()
-            first = [asyncio.create_task(batcher.run(image(0))) for _ in range(3)]
-            await until_held(*engines, busy)
-            waiting = [asyncio.create_task(batcher.run(image(1))) for _ in range(6)]
-            await asyncio.sleep(0)
+        engines = [Echo(), Echo(), Echo()]
+        for engine in engines:
+            engine.free.clear()
+        async with started(*engines) as batcher:
+            six_pieces = asyncio.create_task(batcher.run(image(1, 6 * PIECE)))
+            await until_held(*engines)
+            assert [len(engine.batches[0]) for engine in engines] == [2 * PIECE] * 3
             for engine in engines:
                 engine.free.set()
-            await asyncio.gather(*waiting)
-            busy.free.set()
-            await asyncio.gather(*first)
-        assert busy.batches == [[0]]
-        assert sum(len(batch) for engine in engines for batch in engine.batches) == 8
+            await six_pieces
+
+    asyncio.run(run())
+
+
+def test_two_engines_end_together_where_a_request_has_a_patch_more_than_a_piece() -> None:
+    async def run() -> None:
+        engines = [Echo(), Echo()]
+        for engine in engines:
+            engine.free.clear()
+        async with started(*engines) as batcher:
+            request = asyncio.create_task(batcher.run(image(1, PIECE + 1)))
+            await until_held(*engines)
+            assert sorted(len(engine.batches[0]) for engine in engines) == [2, 3]
+            for engine in engines:
+                engine.free.set()
+            await request
+
+    asyncio.run(run())
+
+
+def test_a_line_that_took_what_the_other_left_owes_it_nothing() -> None:
+    async def run() -> list[list[int]]:
+        lines = Lines()
+        scene, patch = image(1, PIECE), image(2)
+        lines.put([], [Job(scene, False) for _ in range(4000)])
+        for _ in range(500):  # neither is empty when a batch is taken, but most of each is the scene's
+            lines.put([Job(patch, False)])
+            assert lines.take(BATCH) is not None
+        lines.put([Job(patch, False) for _ in range(500)])
+        batches = [lines.take(BATCH) for _ in range(4)]
+        return [[int(job.images[0, 0, 0, 0]) for job in batch.jobs] for batch in batches if batch]
+
+    kinds = list(chain(*asyncio.run(run())))
+    assert kinds.count(1) * PIECE == pytest.approx(kinds.count(2), abs=2 * PIECE)  # half each, from the first on
+
+
+def test_what_comes_after_the_end_is_cancelled() -> None:
+    async def run() -> None:
+        lines = Lines()
+        lines.close()
+        job = Job(image(1), False)
+        lines.put([job])
+        assert job.result.cancelled()
+
+    asyncio.run(run())
+
+
+def test_a_failure_while_one_is_alone_keeps_nobody_waiting() -> None:
+    async def run() -> None:
+        engines, together = [Echo(), Echo()], Echo()
+        together.fails = True
+        async with started(*engines, together=together) as batcher:
+            with pytest.raises(ServiceError):
+                await batcher.run(image(1))
+            together.fails = False
+            await asyncio.wait_for(batcher.run(image(2)), 60)
+        assert together.batches[0] == [1]
 
     asyncio.run(run())
 

@@ -170,6 +170,7 @@ def test_ranges_of_int8_are_loaded_where_there_are_some(tiny_artifact: Artifact,
     [
         lambda r: r.update({"blocks.0.mlp.fc1.range": np.array([2, -1], np.float32)}),
         lambda r: r.update({"blocks.0.mlp.fc1.range": np.array([-1, np.nan], np.float32)}),
+        lambda r: r.update({"blocks.0.mlp.fc1.range": np.array([-3e38, 3e38], np.float32)}),
         lambda r: r.update({"blocks.0.mlp.fc1.smoothing": np.zeros(192, np.float32)}),
         lambda r: r.update({"blocks.0.mlp.fc1.smoothing": np.ones(191, np.float32)}),
         lambda r: r.pop("blocks.0.mlp.fc1.smoothing"),

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.model.artifact import STARTER, Artifact, load, save
+from service.cpus import usable_cpus
+from service.model import openvino_engine
+from service.model.artifact import STARTER, Artifact, Tensors, load, save
 from service.model.engine import choose
 from service.model.manifest import HeadSpec
 from service.model.openvino_engine import OpenVinoEngine, has_bfloat16
-from service.model.openvino_graph import probed_graph
+from service.model.openvino_graph import graph, probed_graph
 from service.model.torch_engine import TorchEngine
 from tests.conftest import ROOT, SMALL, TINY, save_tiny_artifact
 from tests.imagery import reflectance
@@ -123,12 +125,38 @@ def test_engines_apart_give_the_numbers_of_one_for_all_threads(tiny_artifact: Ar
     images = patches(tiny_artifact, 16)
     found = choose(tiny_artifact, 2, "openvino-fp32")
     one = found.together
-    assert one is not None
+    if one is None:
+        pytest.skip("OpenVINO takes both for one core")
     assert [engine.name for engine in found.each] == [one.name] * 2
     of_each = [images, images[::-1]]
     with ThreadPoolExecutor(2) as threads:
         told = list(threads.map(lambda engine, its: engine.run(its).embeddings, found.each, of_each))
     assert all(np.array_equal(found, one.run(its).embeddings) for found, its in zip(told, of_each, strict=True))
+
+
+def test_engines_that_are_apart_share_one_graph_for_tokens(
+    tiny_artifact: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = choose(tiny_artifact, 2, "openvino-fp32")
+    built: list[bool] = []
+
+    def counted(artifact: Artifact, tokens: bool, ranges: Tensors | None) -> object:
+        built.append(tokens)
+        return graph(artifact, tokens, ranges)
+
+    monkeypatch.setattr(openvino_engine, "graph", counted)
+    images = patches(tiny_artifact, 4)
+    with ThreadPoolExecutor(2) as threads:
+        told = list(threads.map(lambda engine: engine.run(images, tokens=True).tokens, found.each))
+    assert built == [True]
+    assert all(np.array_equal(tokens, told[0]) for tokens in told)
+
+
+def test_there_are_no_more_engines_than_openvino_has_threads(tiny_artifact: Artifact) -> None:
+    asked = 2 * usable_cpus()  # more than it takes
+    found = choose(tiny_artifact, asked, "openvino-fp32")
+    assert 1 <= len(found.each) <= usable_cpus()
+    assert (found.together is None) == (len(found.each) == 1)
 
 
 def test_one_thread_has_one_engine(tiny_artifact: Artifact) -> None:
