@@ -55,7 +55,7 @@ class Lines:
 
     def __init__(self) -> None:
         self._lines: tuple[deque[Job], deque[Job]] = deque(), deque()
-        self._served = [0, 0]  # patches of each line since both wait
+        self._served = [0, 0]  # patches of each line, taken while both waited
         self._changed = threading.Condition()  # guards all of these, and both lines
         self._is_closed, self._is_one_alone, self._free = False, False, 0  # threads that wait in `take`
         self.patches = [0, 0]  #: that wait or are in an engine, by line; the event loop's, and no thread's
@@ -106,8 +106,6 @@ class Lines:
         waiting = sum(map(len, self._lines))
         is_alone = self._free == threads and waiting < threads
         share = waiting if is_alone else -(-waiting // self._free)
-        if not all(self._lines):
-            self._served = [0, 0]
         jobs: list[Job] = []
         patches = 0
         while len(jobs) < share and (

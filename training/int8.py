@@ -29,9 +29,9 @@ MIGRATION = (
     0.7  # SmoothQuant's α: of 0, 0.5 and 0.7, what moved the starter's probabilities least (0.015, 0.012, 0.011)
 )
 LEAST = 1e-5  # magnitude of a channel that is always 0
-# Of queries and keys, over the largest of the calibration. Images of more contrast have larger ones: blocks of black and
-# white answered with a cosine of 0.9975 where these were cut off, now with 0.9998. On images like the calibration's it
-# costs nothing.
+# Of queries and keys, over the largest of the calibration. Images of more contrast have larger ones: blocks of black
+# and white answered with a cosine of 0.9975 where these were cut off, now with 0.9998. On images like the calibration's
+# it costs nothing.
 HEADROOM = 2
 COSINE_MEAN, AVERAGE_PRECISION = 0.999, 0.002  # at least, and at most lost
 SPLIT = "test"

@@ -69,8 +69,9 @@ async def started(
 
 async def until_held(*engines: Echo) -> None:
     """Returns when each has a batch that it does not answer."""
-    while not all(engine.batches for engine in engines):
-        await asyncio.sleep(0.001)
+    async with asyncio.timeout(30):
+        while not all(engine.batches for engine in engines):
+            await asyncio.sleep(0.001)
 
 
 @asynccontextmanager
