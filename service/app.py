@@ -21,9 +21,8 @@ from service.answers.negotiation import negotiate
 from service.bodies import body as bodies
 from service.bodies.limit import BodyLimit
 from service.bodies.reading import Reading
-from service.callers.admitting import Admitting
 from service.callers.deadline import BodyDeadline
-from service.callers.keys import ApiKeys, digest
+from service.callers.keys import ApiKeys, Keys
 from service.callers.leaving import unless_gone
 from service.callers.lingering import Lingering
 from service.errors import ServiceError
@@ -62,9 +61,8 @@ def create(featurizer: Featurizer, settings: Settings, metrics: Metrics) -> Fast
     # The one added last sees a request first: who may not ask is told so before any of the body is read.
     app.add_middleware(BodyLimit, largest=largest_body)
     app.add_middleware(BodyDeadline, seconds=settings.receive_timeout_s)
-    app.add_middleware(Admitting, featurizer=featurizer, metrics=metrics)
     if settings.api_keys:
-        app.add_middleware(ApiKeys, digests=[digest(key.get_secret_value().encode()) for key in settings.api_keys])
+        app.add_middleware(ApiKeys, keys=Keys.of(settings.api_keys))
     app.add_middleware(Lingering)
     locked = openapi.LOCKED if settings.api_keys else {}
     sources = Sources(settings.allowed_s3_prefixes)

@@ -15,6 +15,8 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from service.callers import connection
+from service.callers.admitting import Admitting
+from service.callers.keys import Keys
 from service.featurizer import Featurizer
 from service.metrics import Metrics
 from service.model.artifact import Artifact
@@ -78,7 +80,7 @@ async def _serve(artifact: Artifact, settings: Settings) -> int:
         await asyncio.to_thread(_application, featurizer, settings, metrics),
         host="0.0.0.0",
         port=settings.sagemaker_bind_to_port,
-        http=connection.within(settings.receive_timeout_s),
+        http=connection.kind(settings.receive_timeout_s, Admitting(featurizer, metrics, Keys.of(settings.api_keys))),
         ws="none",
         log_config=None,
         access_log=False,

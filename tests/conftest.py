@@ -127,9 +127,9 @@ class Service:
     def get(self, path: str, **more: Any) -> httpx.Response:
         return httpx.get(f"{self.url}{path}", timeout=60, **more)
 
-    def metric(self, name: str) -> float:
+    def metric(self, name: str, **more: Any) -> float:
         """The value of the first line of /metrics that begins so; 0 if none does."""
-        rows = self.get("/metrics").text.splitlines()
+        rows = self.get("/metrics", **more).text.splitlines()
         return next((float(row.split()[-1]) for row in rows if row.startswith(name)), 0.0)
 
     def post(

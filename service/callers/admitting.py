@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from starlette.types import ASGIApp, Receive, Scope, Send
-
-from service import problems
+from service.callers.keys import Keys
 from service.errors import ServiceError
 from service.featurizer import Featurizer
 from service.metrics import Metrics
@@ -14,22 +14,21 @@ from service.metrics import Metrics
 
 @dataclass(frozen=True)
 class Admitting:
-    """Refuses work that would be late before it is routed, and before any of its body is read.
+    """Refuses work that would be late by the head of its request, before any of its body is read."""
 
-    That takes 0.35 ms of the event loop, with the connection, where the routes would take 0.6.
-    """
-
-    app: ASGIApp
     featurizer: Featurizer
     metrics: Metrics
+    keys: Keys
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
-        app = self.app
-        if scope["type"] == "http" and scope["path"] == "/invocations" and scope["method"] == "POST":
-            try:
-                self.featurizer.admit(1)
-            except ServiceError as error:
-                self.metrics.requests.labels(error.code).inc()
-                app = problems.response(error)
-        await app(scope, receive, send)
+    def __call__(self, scope: Mapping[str, Any]) -> ServiceError | None:
+        """The reason; None for what is let in, and for who has no key, which the application says."""
+        if scope["path"] != "/invocations" or scope["method"] != "POST":
+            return None
+        try:
+            self.featurizer.admit(1)
+        except ServiceError as error:
+            if not self.keys.admit(scope):
+                return None
+            self.metrics.requests.labels(error.code).inc()
+            return error
+        return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -13,6 +14,7 @@ from service import problems
 from service.callers.lingering import LINGER_S, Lingering
 from service.errors import ServiceError
 
+Refusing = Callable[[Mapping[str, Any]], ServiceError | None]  # of an ASGI scope; None for what is let in
 LARGEST_HEAD = 16_000  # bytes of target and headers; SageMaker's Custom-Attributes are at most 1,024
 MOST_UNREAD = 2**18  # bytes of a body, until the application has read them: what asyncio receives at once
 MOST_WAITING = 16  # pipelined requests; each takes some kB
@@ -25,11 +27,13 @@ class Connection(HttpToolsProtocol):
     """
 
     receive_timeout_s = 30.0
+    refusal: Refusing
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
         self._is_head_awaited = True  # and no body
         self._is_refused = False
+        self._has_refused = False  # since bytes came
         self._loose_bytes = 0  # since a head, body or chunk: of a head that is not complete, or of trailers
         self._cycles: list[RequestResponseCycle] = []  # that may not be answered yet, the oldest first
         self._deadline: asyncio.TimerHandle | None = None
@@ -42,6 +46,7 @@ class Connection(HttpToolsProtocol):
         if self._is_head_awaited:
             self._begin_waiting()
         self._loose_bytes += len(data)
+        self._has_refused = False
         super().data_received(data)
         if self._loose_bytes > LARGEST_HEAD and not self._is_refused:
             self._refuse(_headers_too_large())
@@ -72,13 +77,17 @@ class Connection(HttpToolsProtocol):
         if len(self.pipeline) > MOST_WAITING:
             raise ValueError("too many requests at once")  # which ends the parser's work on all that was received
         self._is_head_awaited, self._loose_bytes = False, 0
+        if self.cycle.response_complete:
+            self._begin_waiting()
 
     def on_message_complete(self) -> None:
         """The next head may begin."""
         self._end_waiting()
         self._is_head_awaited, self._loose_bytes = True, 0
         super().on_message_complete()
-        if self.cycle.response_complete:  # uvicorn began to wait then, and ended it with the rest of the body
+        if self.cycle.response_complete and not self.cycle.keep_alive:
+            self.transport.close()
+        elif self.cycle.response_complete:  # uvicorn began to wait then, and ended it with the rest of the body
             self._unset_keepalive_if_required()
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
@@ -89,6 +98,14 @@ class Connection(HttpToolsProtocol):
         super().on_response_complete()
         if not self._is_head_awaited:
             self._begin_waiting()
+
+    def shutdown(self) -> None:
+        """Who has an answer and still sends may read it first."""
+        if self._is_head_awaited or self._unanswered():
+            super().shutdown()
+        else:
+            self.cycle.keep_alive = False
+            self._linger()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing is waited for any more, and none of what was asked is wanted; uvicorn knows the newest alone."""
@@ -103,6 +120,27 @@ class Connection(HttpToolsProtocol):
 
     def _unsupported_upgrade_warning(self) -> None:
         """Some clients ask for HTTP/2 with every request: they are answered, and need no line in the log."""
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Called by uvicorn when it is a request's turn. A refusal here costs half of what the application takes.
+
+        In overload there are more of them than answers. Who does not read, or sends many requests at once, is left to
+        the application, which takes its time.
+        """
+        is_for_later = self.flow.write_paused or self._has_refused
+        refusal = None if is_for_later else self.refusal(cycle.scope)
+        if refusal is None:
+            super()._start_asgi_task(cycle, app)
+            return
+        self._has_refused = True
+        cycle.response_started = cycle.response_complete = True
+        self._write(refusal, is_last=not cycle.keep_alive)
+        if cycle.keep_alive:
+            cycle.on_response()
+        elif cycle.more_body:
+            self._linger()
+        else:
+            self.transport.close()
 
     def _begin_waiting(self) -> None:
         if self._deadline is None:
@@ -135,12 +173,22 @@ class Connection(HttpToolsProtocol):
             return
         self._leave()
         self.flow.resume_reading()
-        answer = problems.response(error)
-        headers = [*answer.raw_headers, (b"connection", b"close")]
-        lines = [f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}".encode()]
-        lines += [name + b": " + value for name, value in dict(headers).items()]
-        self.transport.write(b"\r\n".join([*lines, b"", bytes(answer.body)]))
+        self._write(error, is_last=True)
         self.transport.write_eof()
+        self._linger()
+
+    def _write(self, error: ServiceError, *, is_last: bool) -> None:
+        answer = problems.response(error)
+        headers = dict([*self.server_state.default_headers, *answer.raw_headers])
+        if is_last:
+            headers[b"connection"] = b"close"
+        lines = [f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}".encode()]
+        lines += [name + b": " + value for name, value in headers.items()]
+        self.transport.write(b"\r\n".join([*lines, b"", bytes(answer.body)]))
+
+    def _linger(self) -> None:
+        """Closes only after a while: an answer is lost to a client that still sends then."""
+        self._end_waiting()
         self._deadline = self.loop.call_later(LINGER_S, self.transport.close)
 
     def _unanswered(self) -> list[RequestResponseCycle]:
@@ -152,9 +200,9 @@ class Connection(HttpToolsProtocol):
             cycle.message_event.set()
 
 
-def within(seconds: float) -> type[Connection]:
-    """Connections on which a request's head may take `seconds`."""
-    return type("Connection", (Connection,), {"receive_timeout_s": seconds})
+def kind(receive_timeout_s: float, refusal: Refusing) -> type[Connection]:
+    """Connections on which a request's head may take so many seconds, and is refused where `refusal` gives a reason."""
+    return type("Connection", (Connection,), {"receive_timeout_s": receive_timeout_s, "refusal": staticmethod(refusal)})
 
 
 def _headers_too_large() -> ServiceError:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from pydantic import SecretStr
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service import problems
@@ -18,20 +20,19 @@ OPEN_FOLDERS = ("/page/", "/docs/files/")  # what pages are made of; they send t
 
 
 @dataclass(frozen=True)
-class ApiKeys:
-    """Lets through who has a key of one of `digests`; others get unauthorized, before their body is read."""
+class Keys:
+    """The keys of a service, as digests; one that has none is open to everybody."""
 
-    app: ASGIApp
     digests: Sequence[bytes]
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
-        is_open = scope["type"] != "http" or scope["path"] in OPEN_PATHS or scope["path"].startswith(OPEN_FOLDERS)
-        if is_open or any(map(self._is_known, _given(scope))):
-            await self.app(scope, receive, send)
-            return
-        detail = "Send one of the service's API_KEYS, as Authorization: Bearer KEY or as X-API-Key: KEY."
-        await problems.response(ServiceError("unauthorized", detail))(scope, receive, send)
+    @classmethod
+    def of(cls, keys: Iterable[SecretStr]) -> Keys:
+        """Of their texts."""
+        return cls([digest(key.get_secret_value().encode()) for key in keys])
+
+    def admit(self, scope: Mapping[str, Any]) -> bool:
+        """Whether a request has one of them."""
+        return not self.digests or any(map(self._is_known, _given(scope)))
 
     def _is_known(self, key: bytes) -> bool:
         """In a time that does not depend on what is known: all are compared, and each to its end."""
@@ -41,12 +42,29 @@ class ApiKeys:
         return is_known
 
 
+@dataclass(frozen=True)
+class ApiKeys:
+    """Lets through who has a key; others get unauthorized, before their body is read."""
+
+    app: ASGIApp
+    keys: Keys
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        is_open = scope["type"] != "http" or scope["path"] in OPEN_PATHS or scope["path"].startswith(OPEN_FOLDERS)
+        if is_open or self.keys.admit(scope):
+            await self.app(scope, receive, send)
+            return
+        detail = "Send one of the service's API_KEYS, as Authorization: Bearer KEY or as X-API-Key: KEY."
+        await problems.response(ServiceError("unauthorized", detail))(scope, receive, send)
+
+
 def digest(key: bytes) -> bytes:
     """What is kept of a key: keys of all lengths compare alike."""
     return hashlib.sha256(key).digest()
 
 
-def _given(scope: Scope) -> Iterator[bytes]:
+def _given(scope: Mapping[str, Any]) -> Iterator[bytes]:
     for name, value in scope["headers"]:
         if name == b"x-api-key":
             yield value

@@ -2,44 +2,62 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import signal
-from collections.abc import Iterator
+import socket
+import time
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from typing import Any
 
 import httpx
 import pytest
+import uvicorn
+from starlette.types import Receive, Scope, Send
 
+from service import problems
+from service.callers import connection
+from service.callers.connection import MOST_WAITING
+from service.errors import ServiceError
 from service.model.artifact import Artifact
-from tests.conftest import Service, start_service
+from tests.conftest import Service, StartService, start_service
 from tests.corpus.trial import decode_processes, send
 from tests.imagery import geotiff, reflectance
 from tests.service.test_life import begin_upload
+from tests.service.test_slow_clients import connect, everything
 from tests.waiting import wait_until
 
 TILE = geotiff(reflectance())
+PING = b"GET /ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+WORK = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: image/tiff\r\nContent-Length: %d\r\n\r\n"
+SETTINGS = {"MAX_WAIT_S": "0.0001", "RECEIVE_TIMEOUT_S": "2"}  # in which nothing may wait for anything else
 
 
 @pytest.fixture(scope="module")
 def hurried(tmp_path_factory: pytest.TempPathFactory, tiny_artifact: Artifact) -> Iterator[Service]:
-    """A service in which nothing may wait for anything else."""
-    running = start_service(tmp_path_factory.mktemp("service"), tiny_artifact.path, MAX_WAIT_S="0.0001")
+    running = start_service(tmp_path_factory.mktemp("service"), tiny_artifact.path, **SETTINGS)
     running.wait_until_ready()
     yield running
     running.process.kill()
     running.process.wait()
 
 
-@contextmanager
-def busy(service: Service) -> Iterator[None]:
+@contextlib.contextmanager
+def busy(service: Service, key: str = "") -> Iterator[None]:
     """With a tile in a decode process that stands still; it is answered afterwards."""
-    wait_until(lambda: service.post(TILE).status_code == 200)  # and no self-test comes for a while
+    more = {"headers": {"Content-Type": "image/tiff", "X-API-Key": key}}
+
+    def post() -> httpx.Response:
+        return httpx.post(f"{service.url}/invocations", content=TILE, timeout=60, **more)
+
+    wait_until(lambda: post().status_code == 200)  # and no self-test comes for a while
     with ThreadPoolExecutor(1) as asking:
         send(signal.SIGSTOP, decode_processes(service))
         try:
-            asked = asking.submit(service.post, TILE)
-            wait_until(lambda: service.metric("aerial_patches_waiting") == 1)
+            asked = asking.submit(post)
+            wait_until(lambda: service.metric("aerial_patches_waiting", **more) == 1)
             yield
         finally:
             send(signal.SIGCONT, decode_processes(service))
@@ -63,6 +81,111 @@ def test_other_routes_are_open_while_work_is_refused(hurried: Service) -> None:
         assert httpx.get(f"{hurried.url}/model").status_code == 200
         assert httpx.get(f"{hurried.url}/invocations").status_code == 405
         assert hurried.post(TILE).status_code == 429
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_refusal_is_for_clients_too_that_send_all_before_they_read(hurried: Service, ends: bool) -> None:
+    with busy(hurried), connect(hurried) as client:
+        client.sendall(WORK[:-2] % 1_000_000 + b"Connection: close\r\n" * ends + b"\r\n")
+        client.recv(1, socket.MSG_PEEK)  # it is refused
+        for _ in range(10):
+            client.sendall(bytes(100_000))
+            time.sleep(0.01)
+        with contextlib.suppress(ConnectionError):
+            client.sendall(PING)
+        answers = everything(client)
+    assert answers.startswith(b"HTTP/1.1 429")
+    assert b"\r\ndate: " in answers
+    assert answers.count(b"HTTP/1.1 ") == (1 if ends else 2)
+
+
+def test_a_connection_on_which_work_was_refused_serves_on(hurried: Service) -> None:
+    with busy(hurried), connect(hurried) as client:
+        for piece in (WORK % 2 + b"I", b"I" + PING):
+            client.sendall(piece)
+            time.sleep(0.05)
+        answers = everything(client)
+    assert answers.startswith(b"HTTP/1.1 429")
+    assert b"HTTP/1.1 200" in answers
+
+
+@pytest.mark.parametrize("headers", [b"", b"Connection: close\r\n"])
+def test_whoever_was_refused_and_trickles_is_cut_off(hurried: Service, headers: bytes) -> None:
+    with busy(hurried), connect(hurried) as client:
+        client.sendall(WORK[:-2] % 1_000_000 + headers + b"\r\n")
+        with pytest.raises(ConnectionError):
+            for _ in range(100):  # 10 s, and none of it a pause that is long
+                client.sendall(b"x")
+                time.sleep(0.1)
+
+
+def test_of_requests_sent_without_waiting_for_answers_some_are_refused_and_many_close_the_connection(
+    hurried: Service,
+) -> None:
+    with busy(hurried):
+        for sent, refused in ((MOST_WAITING + 1, MOST_WAITING + 1), (10 * MOST_WAITING, 1)):
+            with connect(hurried) as client:
+                client.sendall((WORK % 2 + b"II") * sent + PING)
+                answers = everything(client)
+            assert answers.count(b"HTTP/1.1 429") == refused
+            assert answers.count(b"HTTP/1.1 200") == (sent == refused)
+
+
+def test_who_is_refused_and_does_not_read_is_left_to_the_application_which_waits() -> None:
+    left: list[str] = []
+
+    def refuse(_scope: Mapping[str, Any]) -> ServiceError:
+        return ServiceError("overloaded", "x" * 1000)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        left.append(scope["path"])
+        await problems.response(refuse(scope))(scope, receive, send)
+
+    async def asked_without_reading() -> int:
+        http = connection.kind(30, refuse)
+        server = uvicorn.Server(uvicorn.Config(app, http=http, ws="none", lifespan="off", log_config=None))
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # of all that connect
+            serving = asyncio.create_task(server.serve([listening]))
+            reader, writer = await asyncio.open_connection(*listening.getsockname(), limit=1)
+            for asked in range(10_000):  # noqa: B007 as many as it takes
+                if left:
+                    break
+                writer.write(WORK % 2 + b"II")
+                await asyncio.sleep(0.001)
+            writer.write(PING)
+            answers = await reader.read()
+            server.should_exit = True
+            await serving
+        assert answers.count(b"HTTP/1.1 429") == asked + 1
+        return asked
+
+    assert asyncio.run(asked_without_reading()) < 10_000
+
+
+def test_who_has_no_key_is_told_that_and_not_how_busy_the_service_is(start: StartService) -> None:
+    service = start(**SETTINGS, API_KEYS="a-key-of-the-service")
+    service.wait_until_ready()
+    with busy(service, "a-key-of-the-service"):
+        for key, code in (("a-key-of-the-service", "overloaded"), ("another", "unauthorized")):
+            answer = httpx.post(f"{service.url}/invocations", content=TILE, headers={"X-API-Key": key}, timeout=60)
+            assert answer.json()["code"] == code
+
+
+def test_who_was_refused_and_still_sends_when_the_service_ends_may_read_why(start: StartService) -> None:
+    service = start(**SETTINGS)
+    service.wait_until_ready()
+    with busy(service):
+        client = begin_upload(service, b"", 1_000_000)
+        wait_until(lambda: client.recv(1, socket.MSG_PEEK) == b"H")
+        service.process.send_signal(signal.SIGTERM)
+    wait_until(lambda: socket.socket().connect_ex(("127.0.0.1", service.port.number)) != 0)  # since all is answered
+    with client:
+        for _ in range(10):
+            client.sendall(bytes(100_000))
+            time.sleep(0.02)
+        assert everything(client).startswith(b"HTTP/1.1 429")
+    assert service.process.wait(60) == 0
 
 
 def test_of_tiles_too_many_for_the_time_some_are_served_and_the_others_told_to_come_back(hurried: Service) -> None:
