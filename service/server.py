@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 
 import uvicorn
+import uvloop
 from starlette.types import ASGIApp
 
 from service.callers import connection
@@ -53,7 +54,7 @@ def serve(artifact: Artifact, settings: Settings) -> int:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # shells allow 1,024: few for clients that do nothing
     _return_memory()
-    return asyncio.run(_serve(artifact, settings))
+    return uvloop.run(_serve(artifact, settings))  # half the time for a connection that asyncio's loop takes
 
 
 def _return_memory() -> None:
