@@ -21,6 +21,7 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 
 from service.cpus import usable_cpus
+from tests.benchmarks.figures import print_row, spread
 from tests.benchmarks.load import Reply, Request, ask, closed_loop, milliseconds, port, serving
 from tests.conftest import SMALL, TINY, Service
 from tests.imagery import geotiff, reflectance
@@ -104,9 +105,20 @@ async def compare(service: Service, asked: argparse.Namespace) -> None:
     fair = [(over.rate / over.cores) / (most.rate / most.cores) for most, over in rounds]
     print(f"accepted ÷ capacity: {spread(fair)}")
     print(f"  of bare rates: {spread([over.rate / most.rate for most, over in rounds])}")
-    print(f"p99 of accepted, s: {spread([milliseconds(replies, 0.99) / 1000 for replies in accepted])}")
+    late = [milliseconds(replies, 0.99) / 1000 for replies in accepted]
+    print(f"p99 of accepted, s: {spread(late)}")
     print(f"p99 of 429, ms: {milliseconds(refused, 0.99):.0f}; retry_after_s {dict(waits(refused))}")
     print(f"p99 of /ping, ms: {spread([milliseconds(phase.pings, 0.99) for both in rounds for phase in both])}")
+    most, taken = (
+        statistics.median(phase.rate / phase.cores for phase in phases) for phases in zip(*rounds, strict=True)
+    )
+    print_row(
+        "overload",
+        f"{taken:.1f} images/s a core that its clients leave, asked for {asked.times:g} times what it can do; "
+        f"p99 {statistics.median(late):.1f} s of {asked.wait:g} s allowed, the rest refused",
+        f"asked for just that, {most:.1f}",
+        spread(fair),
+    )
 
 
 def told(phase: Phase) -> str:
@@ -122,10 +134,6 @@ def told(phase: Phase) -> str:
 
 def waits(refused: list[Reply]) -> list[tuple[int | None, int]]:
     return sorted(Counter(reply.retry_after_s for reply in refused).items(), key=lambda item: item[0] or 0)
-
-
-def spread(values: list[float]) -> str:
-    return f"{statistics.median(values):.3g} ({min(values):.3g}–{max(values):.3g})"
 
 
 def main() -> None:
