@@ -152,6 +152,7 @@ async def _invoke(request: Request, reading: Reading, featurizer: Featurizer, se
     media_type = content_type.get_content_type()
     accepted = negotiate(request.headers.get("accept"), _default_answer(media_type, settings))
     featurizer.raise_unless_ready()
+    featurizer.admit(1)
     body = await bodies.read(request, media_type, reading)
     asked = options.parse(
         request.query_params.multi_items(),

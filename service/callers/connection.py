@@ -125,18 +125,19 @@ class Connection(HttpToolsProtocol):
         """Called by uvicorn when it is a request's turn. A refusal here costs half of what the application takes.
 
         In overload there are more of them than answers. Who does not read, or sends many requests at once, is left to
-        the application, which takes its time.
+        the application, which takes its time; and so is a head that is too large.
         """
-        is_for_later = self.flow.write_paused or self._has_refused
+        is_for_later = app is not self.config.loaded_app or self.flow.write_paused or self._has_refused
         refusal = None if is_for_later else self.refusal(cycle.scope)
         if refusal is None:
             super()._start_asgi_task(cycle, app)
             return
         self._has_refused = True
+        respond, cycle.on_response = cycle.on_response, _nothing  # as uvicorn does: else it would keep this connection
         cycle.response_started = cycle.response_complete = True
         self._write(refusal, is_last=not cycle.keep_alive)
         if cycle.keep_alive:
-            cycle.on_response()
+            respond()
         elif cycle.more_body:
             self._linger()
         else:
@@ -203,6 +204,9 @@ class Connection(HttpToolsProtocol):
 def kind(receive_timeout_s: float, refusal: Refusing) -> type[Connection]:
     """Connections on which a request's head may take so many seconds, and is refused where `refusal` gives a reason."""
     return type("Connection", (Connection,), {"receive_timeout_s": receive_timeout_s, "refusal": staticmethod(refusal)})
+
+
+def _nothing() -> None: ...
 
 
 def _headers_too_large() -> ServiceError:
