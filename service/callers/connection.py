@@ -78,7 +78,7 @@ class Connection(HttpToolsProtocol):
             raise ValueError("too many requests at once")  # which ends the parser's work on all that was received
         self._is_head_awaited, self._loose_bytes = False, 0
         if self.cycle.response_complete:
-            self._begin_waiting()
+            self._await_rest()
 
     def on_message_complete(self) -> None:
         """The next head may begin."""
@@ -97,7 +97,7 @@ class Connection(HttpToolsProtocol):
         """An answer may come before the end of its request: what is left is dropped, but not for ever."""
         super().on_response_complete()
         if not self._is_head_awaited:
-            self._begin_waiting()
+            self._await_rest()
 
     def shutdown(self) -> None:
         """Who has an answer and still sends may read it first."""
@@ -146,6 +146,11 @@ class Connection(HttpToolsProtocol):
     def _begin_waiting(self) -> None:
         if self._deadline is None:
             self._deadline = self.loop.call_later(self.receive_timeout_s, self._give_up)
+
+    def _await_rest(self) -> None:
+        """Of a request that is answered: nobody is idle who still sends."""
+        self._unset_keepalive_if_required()
+        self._begin_waiting()
 
     def _end_waiting(self) -> None:
         if self._deadline is not None:

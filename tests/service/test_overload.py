@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
+import uvloop
 from starlette.types import Receive, Scope, Send
 
 from service import problems
@@ -68,7 +69,8 @@ def answer(client: socket.socket) -> bytes:
     """The next on a connection."""
     said = b""
     while b"\r\n\r\n" not in said:
-        said += client.recv(1)
+        said += (piece := client.recv(1))
+        assert piece, f"the connection was closed after {said!r}"
     return said + client.recv(int(said.lower().split(b"content-length: ")[1].split()[0]), socket.MSG_WAITALL)
 
 
@@ -187,7 +189,7 @@ def test_who_is_refused_and_does_not_read_is_left_to_the_application_which_waits
         assert left
         assert answers.count(b"HTTP/1.1 429") == asked + 1
 
-    asyncio.run(ask_without_reading())
+    uvloop.run(ask_without_reading())
 
 
 def test_who_has_no_key_is_told_that_and_not_how_busy_the_service_is(start: StartService) -> None:
