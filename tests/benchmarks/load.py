@@ -83,19 +83,53 @@ async def ask(port: int, request: Request, due: float | None = None) -> Reply:
 
 async def ask_one_after_another(service: Service, requests: Iterator[Request], end: float) -> list[Reply]:
     """Until `end`, on one connection, each as soon as the one before is answered; none of them is the last."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port(service))
+    kept = Kept(port(service))
     replies = []
     try:
-        while (began := time.perf_counter()) < end:
-            writer.write(next(requests).bytes)
+        while time.perf_counter() < end:
+            replies.append(await kept.ask(next(requests)))
+    finally:
+        kept.close()
+    return replies
+
+
+class Kept:
+    """Connections that are kept for further requests, as balancers, SDKs and SageMaker keep theirs.
+
+    There are as many as requests are under way at once; none of these is the last of its connection.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+
+    async def ask(self, request: Request, due: float | None = None) -> Reply:
+        """As `ask`."""
+        began = time.perf_counter() if due is None else due
+        status, problem = 0, {}
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            reader, writer = self._take() or await asyncio.open_connection("127.0.0.1", self._port)
+            writer.write(request.bytes)
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
             body = await reader.readexactly(int(head.partition(b"content-length:")[2].partition(b"\r")[0]))
+            self._idle.append((reader, writer))
             status = int(head.split()[1])
-            code = "" if status == 200 else str(json.loads(body).get("code"))
-            replies.append(Reply(status, code, began, time.perf_counter()))
-    finally:
-        writer.close()
-    return replies
+            problem = {} if status == 200 else json.loads(body)
+        return Reply(status, str(problem.get("code", "")), began, time.perf_counter(), problem.get("retry_after_s"))
+
+    def _take(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        """The one used last: others may be closed, for they were idle for long."""
+        while self._idle:
+            reader, writer = self._idle.pop()
+            if not reader.at_eof():
+                return reader, writer
+            writer.close()
+        return None
+
+    def close(self) -> None:
+        """Those that are idle."""
+        for _, writer in self._idle:
+            writer.close()
 
 
 def port(service: Service) -> int:

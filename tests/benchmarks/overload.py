@@ -1,6 +1,6 @@
 """A service that is asked for three times what it can do, and one that is asked for just that, in turns.
 
-    python -m tests.benchmarks.overload [--rounds 3] [--seconds 20] [--times 3] [--wait 4] [--model small | tiny]
+    python -m tests.benchmarks.overload [--rounds 3] [--seconds 20] [--times 3] [--wait 4] [--connections kept | new]
 
 Capacity is what 32 clients get that each ask again as soon as they are answered; in overload, requests are sent when
 they are due, whether or not others were answered. The load generator is on the same cores and takes more of them where
@@ -18,18 +18,18 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Awaitable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from service.cpus import usable_cpus
 from tests.benchmarks.figures import print_row, spread
-from tests.benchmarks.load import Reply, Request, ask, closed_loop, milliseconds, port, serving
+from tests.benchmarks.load import Kept, Reply, Request, ask, closed_loop, milliseconds, port, serving
 from tests.conftest import SMALL, TINY, Service
 from tests.imagery import geotiff, reflectance
 
 MODELS = {"small": SMALL, "tiny": TINY}  # ViT-S/16 at 224 px, and one that takes less time than its requests
 CLIENTS = 32
 PING_EVERY_S = 0.05
-PATCH = Request(geotiff(reflectance(), compress="deflate"))
+PATCH = Request(geotiff(reflectance(), compress="deflate"), is_last=False)
 
 
 @dataclass(frozen=True)
@@ -73,29 +73,33 @@ async def watched(service: Service, load: Awaitable[list[Reply]], settled: float
     return Phase(replies, pings, len(counted) / (ends - settled), usable_cpus() - share)
 
 
-async def steady(service: Service, rate: float, starts: float, seconds: float) -> list[Reply]:
+async def steady(service: Service, request: Request, rate: float, starts: float, seconds: float) -> list[Reply]:
     """Requests at a steady rate, each sent when it is due."""
-    asked = []
+    kept, asked = Kept(port(service)), []
     for i in range(int(rate * seconds)):
         due = starts + i / rate
         if (early := due - time.perf_counter()) > 0:
             await asyncio.sleep(early)
-        asked.append(asyncio.create_task(ask(port(service), PATCH, due)))
-    return await asyncio.gather(*asked)
+        one = ask(port(service), request, due) if request.is_last else kept.ask(request, due)
+        asked.append(asyncio.create_task(one))
+    replies = await asyncio.gather(*asked)
+    kept.close()
+    return replies
 
 
 async def compare(service: Service, asked: argparse.Namespace) -> None:
     """Prints the phases of each round, and all rounds together."""
-    await closed_loop(service, itertools.repeat(PATCH), CLIENTS, 5)
+    request = replace(PATCH, is_last=asked.connections == "new")
+    await closed_loop(service, itertools.repeat(request), CLIENTS, 5)
     rounds: list[tuple[Phase, Phase]] = []
     for number in range(asked.rounds):
         now = time.perf_counter()
-        load = closed_loop(service, itertools.repeat(PATCH), CLIENTS, asked.seconds)
+        load = closed_loop(service, itertools.repeat(request), CLIENTS, asked.seconds)
         capacity = await watched(service, load, now + 1, now + asked.seconds)
         if any(reply.status != 200 for reply in capacity.replies):
             raise SystemExit(f"{CLIENTS} clients alone wait too long on this machine: choose a longer --wait")
         now, full, ends = time.perf_counter(), asked.wait + 1, asked.wait + 1 + asked.seconds
-        load = steady(service, asked.times * capacity.rate, now, ends)
+        load = steady(service, request, asked.times * capacity.rate, now, ends)
         rounds.append((capacity, await watched(service, load, now + full, now + ends)))
         for name, phase in zip(("capacity", "overload"), rounds[-1], strict=True):
             print(f"round {number}, {name}: {told(phase)}", flush=True)
@@ -142,6 +146,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20, help="of a phase; batches come in bursts")
     parser.add_argument("--times", type=float, default=3, help="the load, by what the service can do")
     parser.add_argument("--wait", type=float, default=4, help="seconds that an answer may take (MAX_WAIT_S)")
+    parser.add_argument("--connections", choices=("kept", "new"), default="kept", help="new: one for each request")
     parser.add_argument("--model", choices=MODELS, default="small")
     asked = parser.parse_args()
     with serving(MODELS[asked.model], ENGINE="auto", MAX_WAIT_S=str(asked.wait)) as service:
