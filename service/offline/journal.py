@@ -2,7 +2,8 @@
 
 terms.json     what all rows have in common; a run on other terms is refused
 NNNN.arrow     a stream of rows for each run, flushed batch by batch; what a kill cut off at its end is not read
-done.jsonl     a line for each piece of a tile and for each tile, written after their rows
+done.jsonl     a line for each piece of a tile and for each tile, written after their rows, with the run and where its
+               stream then ended: should a machine lose those rows and not the line, it does not count
 
 Tiles that were refused for what the moment was like, such as S3 out of reach, are tried again by a run that goes on.
 """
@@ -55,7 +56,8 @@ class Journal:
                 if row["source"] not in self.finished:
                     self._written.setdefault(row["source"], set()).add(tuple(row["window"].values()))
         self._done = (folder / DONE).open("ab")
-        self._rows = (folder / f"{len(list(folder.glob('*.arrow'))):04d}.arrow").open("xb")
+        self._run = len(list(folder.glob("*.arrow")))
+        self._rows = (folder / f"{self._run:04d}.arrow").open("xb")
         self._stream = pa.ipc.new_stream(self._rows, schema)
 
     def _agree(self, terms: str) -> None:
@@ -74,7 +76,11 @@ class Journal:
         if lines[-1]:  # cut off by a kill; the next line must not go on where it ends
             with (self._folder / DONE).open("r+b") as file:
                 file.truncate(sum(len(line) + 1 for line in lines[:-1]))
+        sizes = {int(file.stem): file.stat().st_size for file in self._folder.glob("*.arrow")}
         for line in map(json.loads, lines[:-1]):
+            run, end = line.get("rows", (0, 0))
+            if end > sizes.get(run, 0):
+                continue
             if "piece" in line:
                 self._pieces.add((line["source"], tuple(line["piece"])))
             elif "size" in line:
@@ -102,12 +108,12 @@ class Journal:
 
     def finish_piece(self, source: str, piece: Window) -> None:
         """All its rows are written."""
-        self._line({"source": source, "piece": piece})
+        self._line({"source": source, "piece": piece, "rows": (self._run, self._rows.tell())})
 
     def finish(self, source: str, size: tuple[int, int]) -> None:
         """A tile of `size` pixels, all of whose pieces are finished."""
         self.finished[source] = size
-        self._line({"source": source, "size": size})
+        self._line({"source": source, "size": size, "rows": (self._run, self._rows.tell())})
 
     def refuse(self, source: str, code: str, detail: str) -> None:
         """A tile; what rows it has do not count."""

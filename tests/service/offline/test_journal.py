@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -107,7 +108,29 @@ def test_a_line_and_a_batch_that_a_kill_cut_off_are_as_if_not_written(tmp_path: 
     assert again.written("a") == {(0, 0, 120, 120)}
     again.write(rows("a", 120))
     again.finish("a", SIZE)
-    assert [json.loads(line) for line in done.read_text().splitlines()] == [{"source": "a", "size": [*SIZE]}]
+    (line,) = map(json.loads, done.read_text().splitlines())
+    assert (line["source"], line["size"], line["rows"][0]) == ("a", [*SIZE], 1)
+    assert joined(again, tmp_path / "out.parquet") == [("a", 0), ("a", 120)]
+
+
+def test_a_line_whose_rows_are_lost_does_not_count_and_what_is_there_is_kept(tmp_path: Path) -> None:
+    made = journal(tmp_path)
+    made.write(rows("a", 0))
+    made.finish_piece("a", (0, 0, 120, 120))
+    made.write(rows("a", 120))
+    made.finish_piece("a", (120, 0, 120, 120))
+    made.finish("a", SIZE)
+    made.close()
+    (stream,) = (tmp_path / "parts").glob("*.arrow")
+    os.truncate(stream, stream.stat().st_size - 100)  # as after a loss of power: the line was kept, and not its rows
+    for _ in range(2):
+        again = journal(tmp_path)
+        assert not again.is_over("a") and again.written("a") == {(0, 0, 120, 120)}
+        assert again.has("a", (0, 0, 120, 120)) and not again.has("a", (120, 0, 120, 120))
+        again.close()
+    again = journal(tmp_path)
+    again.write(rows("a", 120))
+    again.finish("a", SIZE)
     assert joined(again, tmp_path / "out.parquet") == [("a", 0), ("a", 120)]
 
 
