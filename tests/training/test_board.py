@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -16,6 +17,12 @@ def logged(folder: Path) -> dict[str, list[tuple[int, float]]]:
     return {name: [(e.step, round(e.value, 4)) for e in events.Scalars(name)] for name in events.Tags()["scalars"]}
 
 
+def next_run(folder: Path, from_step: int) -> Board:
+    """A run's board, begun in a later second than the last: TensorBoard reads a folder's files in that order."""
+    time.sleep(1)
+    return Board(folder, from_step)
+
+
 def test_records_are_drawn_under_their_names(tmp_path: Path) -> None:
     board = Board(tmp_path, 0)
     board.add({"step": 0, "epoch": 0.0, "store": "eurosat", "knn_accuracy": 0.5})
@@ -28,7 +35,7 @@ def test_a_run_that_goes_on_from_its_checkpoint_is_drawn_once(tmp_path: Path) ->
     killed = Board(tmp_path, 0)
     for step in (10, 20, 30):
         killed.add({"step": step, "loss": float(step)})  # no close: kill -9
-    resumed = Board(tmp_path, 20)
+    resumed = next_run(tmp_path, 20)
     resumed.add({"step": 30, "loss": 3.0})
     resumed.close()
     assert logged(tmp_path)["loss"] == [(10, 10.0), (20, 20.0), (30, 3.0)]
@@ -36,7 +43,7 @@ def test_a_run_that_goes_on_from_its_checkpoint_is_drawn_once(tmp_path: Path) ->
 
 def test_a_run_begun_anew_forgets_what_was_drawn_before_its_first_checkpoint(tmp_path: Path) -> None:
     Board(tmp_path, 0).add({"step": 0, "store": "tiles", "knn_accuracy": 0.1})
-    again = Board(tmp_path, 0)
+    again = next_run(tmp_path, 0)
     again.add({"step": 0, "store": "tiles", "knn_accuracy": 0.2})
     again.close()
     assert logged(tmp_path) == {"knn_accuracy/tiles": [(0, 0.2)]}
