@@ -233,7 +233,7 @@ def test_a_decode_process_that_cannot_be_replaced_ends_the_service(start: StartS
     (server,), workers = fork_servers(service), decode_processes(service)
     (code / "imagery" / "decoding" / "worker.py").write_text("raise SystemExit('a library is gone')")
     send(signal.SIGKILL, [server, workers[0]])
-    assert service.process.wait(120) == 1
+    assert service.process.wait(50) == 1  # none of its attempts hung: each may take a minute
     log = service.log.read_text()
     assert "a library is gone" in log
     assert "cannot serve: a decode process could not be started" in log

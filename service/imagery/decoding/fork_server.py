@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import socket
+import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 from service.imagery.decoding.forks import NICENESS, NOT_FORKED, PROCESS
@@ -27,7 +26,7 @@ class ForkServer:
 
     def __init__(self, config: str) -> None:
         self._config = config
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         self._asked = asyncio.Lock()
 
@@ -53,6 +52,7 @@ class ForkServer:
             return int(*PROCESS.unpack(said))
 
     async def _start(self) -> socket.socket:
+        await self.close()  # the one before is collected
         # Its environment is made from nothing: a decoder has no use for credentials.
         environment = {
             "PATH": os.environ.get("PATH", os.defpath),
@@ -62,12 +62,9 @@ class ForkServer:
         }
         self._socket, its_end = socket.socketpair()
         self._socket.setblocking(False)
-        with its_end:
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "service.imagery.decoding.worker", self._config),
-                stdin=its_end.fileno(),
-                env=environment,
-            )
+        command = [sys.executable, "-m", "service.imagery.decoding.worker", self._config]
+        with its_end:  # not by the loop: uvloop's leaves descriptors of ours open in what it starts
+            self._process = subprocess.Popen(command, stdin=its_end.fileno(), env=environment)
         if not await asyncio.get_running_loop().sock_recv(self._socket, PROCESS.size):
             raise OSError
         return self._socket
@@ -76,12 +73,11 @@ class ForkServer:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
-        if self._process is not None and self._process.returncode is None:
-            with suppress(ProcessLookupError):
-                os.kill(self._process.pid, signal.SIGKILL)  # Popen.kill may collect what asyncio waits for
+        if self._process is not None:
+            self._process.kill()
 
     async def close(self) -> None:
         """Ends the server, and nothing that was forked."""
         self._end()
         if self._process is not None:
-            await self._process.wait()
+            await asyncio.to_thread(self._process.wait)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+import uvloop
 
 from service.imagery.decoding.pool import DecodePool, Tile
 from service.imagery.errors import ImageryError
@@ -98,7 +99,7 @@ class Running:
 
 @contextmanager
 def running(workers: int, **more: Any) -> Iterator[Running]:
-    with asyncio.Runner() as runner:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as the service does
         made = Running(runner, workers, **more)
         runner.run(made.pool.start())
         try:
